@@ -1,0 +1,216 @@
+"""What is in a checkpoint, read from its config and safetensors headers alone: no weight, no torch.
+
+Everything is driven by tensor names. The layer of a tensor is the number after the first
+`layers.`-like component; its kind is the first entry of `KIND_FILTERS` whose substring the name
+contains, so that kinds can be written as filters of mergekit's YAML and mean the same there.
+"""
+
+import json
+import re
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evomerge.errors import CheckpointError
+
+KIND_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("norm", ("norm", "ln_")),
+    ("head", ("lm_head", "embed_out")),
+    ("embedding", ("embed", "wte", "wpe")),
+    ("attention", ("attn", "attention")),
+    ("mlp", ("",)),
+)
+"""Tensor kinds in order of precedence, each with the substrings that make a name belong to it."""
+
+KINDS = tuple(kind for kind, _ in KIND_FILTERS)
+_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
+_ITEM_SIZES = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+}
+FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+_MAX_HEADER = 100_000_000
+
+
+def kind_of(name: str) -> str:
+    """The kind of a tensor, from its name."""
+    return next(kind for kind, marks in KIND_FILTERS if any(mark in name for mark in marks))
+
+
+def layer_of(name: str) -> int | None:
+    """The layer a tensor belongs to, or None for embeddings, final norm and head."""
+    found = _LAYER.search(name)
+    return int(found.group(1)) if found else None
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Where one tensor lies: `dtype` as safetensors spells it, `start`/`end` absolute byte offsets."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    start: int
+    end: int
+
+    @property
+    def numel(self) -> int:
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count
+
+
+@dataclass(frozen=True)
+class CheckpointIndex:
+    """A checkpoint folder: its config and every tensor's header."""
+
+    path: Path
+    config: dict[str, Any]
+    tensors: dict[str, TensorInfo]
+
+    @cached_property
+    def num_layers(self) -> int:
+        """Number of transformer layers, from the tensor names."""
+        layers = [layer for name in self.tensors if (layer := layer_of(name)) is not None]
+        return max(layers) + 1 if layers else 0
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(info.end - info.start for info in self.tensors.values())
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(info.numel for info in self.tensors.values())
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that most bytes are stored in, as torch spells it."""
+        sizes: dict[str, int] = {}
+        for info in self.tensors.values():
+            sizes[info.dtype] = sizes.get(info.dtype, 0) + info.end - info.start
+        most = max(sizes, key=lambda dtype: sizes[dtype])
+        return {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(
+            most, most
+        )
+
+    @property
+    def outer_tensors(self) -> tuple[str, ...]:
+        """Tensors outside the layers (embedding, final norm, head), sorted."""
+        return tuple(sorted(name for name in self.tensors if layer_of(name) is None))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that occur inside the layers, in the order of `KIND_FILTERS`."""
+        present = {kind_of(name) for name in self.tensors if layer_of(name) is not None}
+        return tuple(kind for kind in KINDS if kind in present)
+
+
+def read_index(path: Path) -> CheckpointIndex:
+    """Read config and headers of the checkpoint at `path`.
+
+    Raises CheckpointError where the folder, its config or its safetensors files are missing,
+    truncated or in another format.
+    """
+    if not path.is_dir():
+        raise CheckpointError(
+            "no such model folder",
+            where=str(path),
+            remedy="check the path in base_model and models",
+        )
+    tensors: dict[str, TensorInfo] = {}
+    for file in weight_files(path):
+        for info in _read_header(file):
+            tensors[info.name] = info
+    return CheckpointIndex(path, _read_config(path), tensors)
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """The safetensors files of a checkpoint, following its index where there is one."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        files = tuple(path / name for name in sorted(set(_load_json(index)["weight_map"].values())))
+    else:
+        files = tuple(sorted(path.glob("*.safetensors")))
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise CheckpointError(
+            f"the index names files that are missing: {', '.join(missing)}",
+            where=str(index),
+            remedy="download the model again",
+        )
+    if not files:
+        raise _no_safetensors(path)
+    return files
+
+
+def _no_safetensors(path: Path) -> CheckpointError:
+    pickles = sorted(file.name for mask in ("*.bin", "*.pt", "*.pth") for file in path.glob(mask))
+    if pickles:
+        return CheckpointError(
+            f"only pickle weights ({pickles[0]}); pickles can run code and are never loaded",
+            where=str(path),
+            remedy="convert the model to safetensors (save_pretrained writes it) and use that folder",
+        )
+    return CheckpointError(
+        "no *.safetensors file",
+        where=str(path),
+        remedy="point to the folder that holds the weights",
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise CheckpointError(
+            "no config.json", where=str(path), remedy="point to a Hugging Face model folder"
+        )
+    return _load_json(file)
+
+
+def _load_json(file: Path) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot be read as JSON ({error})", where=str(file), remedy="download the model again"
+        ) from error
+    return loaded
+
+
+def _read_header(file: Path) -> list[TensorInfo]:
+    size = file.stat().st_size
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > min(size - 8, _MAX_HEADER):
+                raise ValueError("header longer than the file")
+            header = json.loads(stream.read(length))
+    except (OSError, ValueError, struct.error) as error:
+        raise _broken(file, f"not a readable safetensors file ({error})") from error
+    header.pop("__metadata__", None)
+    infos = [_tensor_info(file, name, entry, 8 + length) for name, entry in header.items()]
+    if any(info.end > size for info in infos):
+        raise _broken(file, f"truncated: {size:,} bytes, its header promises more")
+    return infos
+
+
+def _tensor_info(file: Path, name: str, entry: dict[str, Any], offset: int) -> TensorInfo:
+    start, end = entry["data_offsets"]
+    return TensorInfo(
+        name, entry["dtype"], tuple(entry["shape"]), file, offset + start, offset + end
+    )
+
+
+def _broken(file: Path, problem: str) -> CheckpointError:
+    return CheckpointError(problem, where=str(file), remedy="download or copy the file again")

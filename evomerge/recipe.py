@@ -1,0 +1,187 @@
+"""`Recipe`: one fully specified merge, frozen; canonical JSON gives its id; mergekit YAML in and out.
+
+A recipe is mergekit's configuration in one normal form: every setting is a tuple of rules, every
+rule a filter and a scalar or a gradient over layers. What mergekit's grammar says, a recipe says
+exactly, and so every candidate of a search can be read, copied and rebuilt by other tools.
+Grammar: METHODS in `docs/recipes.md`; read from mergekit 0.1.5.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+Value = StrictBool | float | tuple[float, ...]
+"""A scalar, or a gradient: values spread evenly from the first layer to the last."""
+
+
+class Frozen(BaseModel):
+    """Immutable, and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rule(Frozen):
+    """`value` for tensors whose name contains `filter`; None matches all."""
+
+    filter: str | None = None
+    value: Annotated[Value, Field(union_mode="left_to_right")]
+
+
+Setting = tuple[Rule, ...]
+"""Rules in order: the first one that matches a tensor wins."""
+Settings = dict[str, Setting]
+
+
+class Source(Frozen):
+    """One model's part in a merge; `layer_range` is half open, and None means all layers."""
+
+    model: str
+    layer_range: tuple[int, int] | None = None
+    parameters: Settings = Field(default_factory=dict)
+
+
+class Slice(Frozen):
+    """A run of output layers made from equally long runs of the sources' layers."""
+
+    sources: tuple[Source, ...]
+    base_model: str | None = None
+    parameters: Settings = Field(default_factory=dict)
+
+
+class Recipe(Frozen):
+    """One merge. Exactly one of `models` and `slices` is given.
+
+    `seed` feeds random masks (DARE); `dtype` is None for the base model's own. Arithmetic is fp32
+    whatever the dtype, and is rounded once.
+    """
+
+    merge_method: str
+    base_model: str | None = None
+    models: tuple[Source, ...] | None = None
+    slices: tuple[Slice, ...] | None = None
+    parameters: Settings = Field(default_factory=dict)
+    dtype: str | None = None
+    out_dtype: str | None = None
+    tokenizer_source: str | None = None
+    chat_template: str | None = None
+    seed: int = 0
+
+    @property
+    def output_dtype(self) -> str | None:
+        return self.out_dtype or self.dtype
+
+    def canonical_json(self) -> str:
+        """The one spelling of this recipe: sorted keys, no spaces, defaults left out."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def recipe_id(self) -> str:
+        """16 hex digits of the SHA-256 of the canonical JSON."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+    def sources(self) -> Iterator[Source]:
+        """Every source, in file order."""
+        if self.models is not None:
+            yield from self.models
+        for part in self.slices or ():
+            yield from part.sources
+
+    def all_models(self) -> tuple[str, ...]:
+        """Every model named, base first, each once, in file order."""
+        bases = [self.base_model, *(part.base_model for part in self.slices or ())]
+        named = [model for model in bases if model] + [source.model for source in self.sources()]
+        return tuple(dict.fromkeys(named))
+
+
+def constant(value: float | bool) -> Setting:
+    """A setting with one value for every tensor."""
+    return (Rule(value=value),)
+
+
+def evaluate(setting: Setting, tensor: str, position: float) -> float | bool | None:
+    """The value of `setting` for a tensor, or None where no rule matches.
+
+    Args:
+        tensor: full tensor name, which filters are matched against as substrings.
+        position: where the layer lies in its slice: 0 for the first, 1 for the last; 0 for tensors
+            outside the layers (as mergekit has it).
+    """
+    for rule in setting:
+        if rule.filter is None or rule.filter in {"", "*"} or rule.filter in tensor:
+            return interpolate(rule.value, position)
+    return None
+
+
+def interpolate(value: Value, position: float) -> float | bool:
+    """A scalar as it is; a gradient piecewise linearly at `position` in [0, 1]."""
+    if not isinstance(value, tuple):
+        return value
+    place = position * (len(value) - 1)
+    left = min(int(place + 1e-9), len(value) - 1)
+    share = place - left
+    if share < 1e-9 or left + 1 == len(value):
+        return value[left]
+    return value[left] * (1 - share) + value[left + 1] * share
+
+
+def position_in_slice(index: int, length: int) -> float:
+    """mergekit's t: i / (n - 1) within a slice, 1 for a slice of one layer."""
+    return index / (length - 1) if length > 1 else 1.0
+
+
+def to_config(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a mergekit configuration: plain dicts and lists in mergekit's key order."""
+    config: dict[str, Any] = {"merge_method": recipe.merge_method}
+    _put(config, "base_model", recipe.base_model)
+    if recipe.models is not None:
+        config["models"] = [_source_config(source) for source in recipe.models]
+    if recipe.slices is not None:
+        config["slices"] = [_slice_config(part) for part in recipe.slices]
+    _put(config, "parameters", _settings_config(recipe.parameters))
+    for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template"):
+        _put(config, key, getattr(recipe, key))
+    _put(config, "random_seed", recipe.seed or None)
+    return config
+
+
+def _put(config: dict[str, Any], key: str, value: Any) -> None:
+    if value not in (None, {}):
+        config[key] = value
+
+
+def _source_config(source: Source) -> dict[str, Any]:
+    config: dict[str, Any] = {"model": source.model}
+    if source.layer_range is not None:
+        config["layer_range"] = list(source.layer_range)
+    _put(config, "parameters", _settings_config(source.parameters))
+    return config
+
+
+def _slice_config(part: Slice) -> dict[str, Any]:
+    config: dict[str, Any] = {"sources": [_source_config(source) for source in part.sources]}
+    _put(config, "base_model", part.base_model)
+    _put(config, "parameters", _settings_config(part.parameters))
+    return config
+
+
+def _settings_config(settings: Settings) -> dict[str, Any]:
+    return {name: _setting_config(setting) for name, setting in settings.items()}
+
+
+def _setting_config(setting: Setting) -> Any:
+    if len(setting) == 1 and setting[0].filter is None:
+        return _value_config(setting[0].value)
+    return [_rule_config(rule) for rule in setting]
+
+
+def _rule_config(rule: Rule) -> dict[str, Any]:
+    matched = {} if rule.filter is None else {"filter": rule.filter}
+    return {**matched, "value": _value_config(rule.value)}
+
+
+def _value_config(value: Value) -> Any:
+    return list(value) if isinstance(value, tuple) else value
