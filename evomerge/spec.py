@@ -1,0 +1,225 @@
+"""`SearchSpec`: the file a user submits.
+
+Read with line numbers, checked completely, and reported in one go: each problem names the file, the
+line, the field and what to write instead.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from evomerge.errors import NotFoundError, Problems, SpecError, UsageError, did_you_mean
+from evomerge.fitness import Objective
+from evomerge.recipe import Frozen
+from evomerge.resources import resource_folder
+from evomerge.space import SpaceSpec
+
+
+class StrategySpec(Frozen):
+    """Which optimiser, and its settings; `auto` population is the strategy's own choice."""
+
+    name: Literal["cma", "random"] = "cma"
+    sigma0: float = Field(0.25, gt=0, le=1)
+    population_size: int | Literal["auto"] = "auto"
+    seed: int = Field(0, ge=0)
+
+
+class Budget(Frozen):
+    """When a search stops: whichever limit comes first. Baselines do not count."""
+
+    candidates: int = Field(200, gt=0)
+    hours: float | None = Field(None, gt=0)
+
+
+class WorkersSpec(Frozen):
+    """How many workers, and what each one needs."""
+
+    max: int = Field(1, gt=0)
+    cpus: float = Field(1, gt=0)
+    gpus: float = Field(0, ge=0)
+    attempts: int = Field(3, gt=0)
+    """How often a candidate is tried before it counts as failed."""
+
+
+class EngineSpec(Frozen):
+    """The engine that answers the tasks.
+
+    name: `vllm`, or `hf` where vLLM cannot load a model; never chosen silently. `fake` scores
+        recipes by a formula, without any model: for tests and simulations.
+    """
+
+    name: Literal["vllm", "hf", "fake"] = "vllm"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    max_model_len: int | None = Field(None, gt=0)
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    kv_cache_gib: float = Field(0.25, gt=0)
+    """Size of the KV cache on a CPU."""
+    max_num_seqs: int = Field(256, gt=0)
+    tensor_parallel_size: int = Field(1, gt=0)
+    enforce_eager: bool | None = None
+    """None: eager on a CPU, CUDA graphs on a GPU."""
+    trust_remote_code: bool = False
+    fake_seconds: float = Field(0.0, ge=0)
+    """How long the fake engine takes for a candidate."""
+
+
+class Selection(Frozen):
+    """How the winner is chosen: the `top` candidates by search score meet on the validation split."""
+
+    top: int = Field(5, gt=0)
+
+
+class SearchSpec(Frozen):
+    """Everything a search is."""
+
+    name: str = Field("search", min_length=1, max_length=100)
+    base_model: str
+    models: tuple[str, ...] = Field(min_length=1)
+    space: str | SpaceSpec = "ties_per_layer"
+    objective: Objective
+    strategy: StrategySpec = StrategySpec()
+    budget: Budget = Budget()
+    workers: WorkersSpec = WorkersSpec()
+    engine: EngineSpec = EngineSpec()
+    selection: Selection = Selection()
+    out_dtype: Literal["float32", "float16", "bfloat16"] | None = None
+
+    @model_validator(mode="after")
+    def _models_differ(self) -> "SearchSpec":
+        everyone = (self.base_model, *self.models)
+        twice = sorted({model for model in everyone if everyone.count(model) > 1})
+        if twice:
+            raise ValueError(f"model named twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def space_spec(self) -> SpaceSpec:
+        """The space itself, loaded where the file names a preset."""
+        return load_preset(self.space) if isinstance(self.space, str) else self.space
+
+
+def load_preset(name: str) -> SpaceSpec:
+    """The preset `search_spaces/NAME.yml`."""
+    folder = resource_folder("search_spaces")
+    file = folder / f"{name}.yml"
+    if not file.is_file():
+        known = [path.stem for path in folder.glob("*.yml")]
+        raise NotFoundError(
+            f"no search space named {name!r}", where="space", remedy=did_you_mean(name, known)
+        )
+    return SpaceSpec.model_validate(YAML(typ="safe").load(file))
+
+
+def load_spec(file: Path) -> SearchSpec:
+    """Read a search file. Relative paths in it are taken from its own folder.
+
+    Raises SpecError or Problems, each naming file, line, field and remedy.
+    """
+    try:
+        data = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError("no such file", where=str(file), remedy="check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot be read: {error}", where=str(file), remedy="check it") from error
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise SpecError(
+            f"not valid YAML: {error.problem}", where=f"{file}:{line}", remedy="mend that line"
+        ) from error
+    if not isinstance(data, dict):
+        raise SpecError("holds no mapping", where=str(file), remedy="see `evomerge schema`")
+    spec = _validate(data, file)
+    return _resolve_paths(spec, file.parent.resolve())
+
+
+def _validate(data: Any, file: Path) -> SearchSpec:
+    try:
+        return SearchSpec.model_validate(data)
+    except ValidationError as error:
+        problems = list(_problems(error, data, file))
+        raise problems[0] if len(problems) == 1 else Problems(problems) from error
+    except UsageError as error:
+        raise type(error)(error.message, where=str(file), remedy=error.remedy) from error
+
+
+def _problems(error: ValidationError, data: Any, file: Path) -> Iterator[SpecError]:
+    for detail in error.errors():
+        location = [part for part in detail["loc"] if _is_field(part)]
+        where = f"{file}:{_line(data, location)}: {'.'.join(map(str, location))}"
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            known = _known_keys(SearchSpec, location[:-1])
+            yield SpecError(
+                f"unknown key {location[-1]!r}",
+                where=where,
+                remedy=did_you_mean(str(location[-1]), known),
+            )
+        elif detail["type"] == "missing":
+            yield SpecError("missing", where=where, remedy=f"add `{location[-1]}: …`")
+        else:
+            given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
+            yield SpecError(message + given, where=where, remedy="see docs/search_file.md")
+
+
+def _is_field(part: object) -> bool:
+    """Whether a part of pydantic's location stands in the file, and is no name of a union's arm."""
+    return isinstance(part, int) or (
+        isinstance(part, str)
+        and part not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int"}
+        and not part.startswith(("literal[", "function-", "constrained-"))
+    )
+
+
+def _line(data: Any, location: Sequence[object]) -> int:
+    """The line of the innermost part of `location` that the file has."""
+    line = 1
+    for part in location:
+        if hasattr(data, "lc"):
+            try:
+                line = data.lc.data[part][0] + 1
+                data = data[part]
+            except (KeyError, IndexError, TypeError):
+                break
+    return line
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[object]) -> list[str]:
+    for part in location:
+        if isinstance(part, int):
+            continue
+        inner = _model_in(model.model_fields[str(part)].annotation)
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _model_in(inner)) is not None:
+            return found
+    return None
+
+
+def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:
+    include = spec.objective.include_path
+    resolved = None if include is None else (folder / include.expanduser()).resolve()
+    return spec.model_copy(
+        update={
+            "base_model": resolve_model(spec.base_model, folder),
+            "models": tuple(resolve_model(model, folder) for model in spec.models),
+            "objective": spec.objective.model_copy(update={"include_path": resolved}),
+        }
+    )
+
+
+def resolve_model(name: str, folder: Path) -> str:
+    """An existing folder becomes an absolute path; anything else stays (a hub id)."""
+    path = (folder / Path(name).expanduser()).resolve()
+    return str(path) if path.is_dir() else name

@@ -1,0 +1,145 @@
+"""What the store hands out: frozen records, no ORM object leaves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from evomerge.fitness import Costs, Split, TaskOutcomes, TaskScore
+from evomerge.recipe import Recipe
+from evomerge.spec import SearchSpec
+
+
+class SearchStatus(StrEnum):
+    """`pausing` and `cancelling` are wishes of a user; the controller turns them into facts."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class EvaluationStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SCORED = "scored"
+    FAILED = "failed"
+
+
+class Origin(StrEnum):
+    BASELINE = "baseline"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    id: str
+    name: str
+    status: SearchStatus
+    spec: SearchSpec
+    scope: str
+    """Hash of everything besides the recipe that a score depends on: models, tasks, splits, engine.
+    A recipe scored once in a scope is never scored again in it."""
+    versions: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+    message: str | None = None
+    """Why it stopped, or the error it failed with."""
+
+
+@dataclass(frozen=True)
+class NewCandidate:
+    """A candidate about to be inserted. `number` counts from 0 within the search, in asked order."""
+
+    number: int
+    origin: Origin
+    recipe: Recipe
+    generation: int | None = None
+    label: str | None = None
+    genome: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    id: int
+    search_id: str
+    number: int
+    origin: Origin
+    recipe: Recipe
+    recipe_id: str
+    generation: int | None
+    label: str | None
+    genome: tuple[float, ...] | None
+    told: int | None
+    """Place in the order of tells, from 0; None where the strategy was not told yet."""
+    loss: float | None
+    """What the strategy was told."""
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One candidate on one split."""
+
+    id: int
+    candidate_id: int
+    split: Split
+    status: EvaluationStatus
+    attempts: int
+    """Attempts begun so far."""
+    copied_from: int | None = None
+    """The evaluation of the same recipe whose result was taken over."""
+    fitness: float | None = None
+    fitness_stderr: float | None = None
+    violation: float | None = None
+    scores: tuple[TaskScore, ...] = ()
+    costs: Costs | None = None
+    error: str | None = None
+    retryable: bool = True
+
+
+@dataclass(frozen=True)
+class AttemptRecord:
+    evaluation_id: int
+    number: int
+    worker: str
+    status: str
+    """running, scored, failed, lost, or late (finished after it was given up; kept, changes nothing)."""
+    started_at: datetime
+    finished_at: datetime | None
+    error_type: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """One row of `evomerge best`."""
+
+    search_id: str
+    search_name: str
+    candidate_id: int
+    number: int
+    origin: Origin
+    label: str | None
+    recipe: Recipe
+    split: Split
+    fitness: float
+    stderr: float | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+__all__ = [
+    "AttemptRecord",
+    "BestRow",
+    "CandidateRecord",
+    "EvaluationRecord",
+    "EvaluationStatus",
+    "NewCandidate",
+    "Origin",
+    "SearchRecord",
+    "SearchStatus",
+    "TaskOutcomes",
+]

@@ -1,0 +1,34 @@
+"""Uniform random search: the baseline every other strategy has to beat."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evomerge.space import Genome
+
+
+class RandomStrategy:
+    """Uniform samples of [0, 1]^D; the first one is the start."""
+
+    def __init__(self, start: Genome, *, seed: int, population_size: int | None = None) -> None:
+        self._generator = np.random.default_rng([seed, 0xE71])
+        self._start: Genome | None = start
+        self._dimension = len(start)
+        self._size = population_size or 8
+
+    @property
+    def population_size(self) -> int:
+        return self._size
+
+    def ask(self) -> list[Genome]:
+        genomes = list(self._generator.random((self._size, self._dimension)))
+        if self._start is not None:
+            genomes[0], self._start = self._start, None
+        return genomes
+
+    def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
+        """Random search learns nothing."""
+
+    @property
+    def stop_reason(self) -> str | None:
+        return None
