@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from evomerge.errors import TaskError
 from evomerge.recipe import Frozen
 
 Floats = NDArray[np.float64]
@@ -135,6 +136,10 @@ class Costs:
     overhead_seconds: float = 0.0
     tokens: int = 0
 
+    @property
+    def total_seconds(self) -> float:
+        return self.merge_seconds + self.load_seconds + self.forward_seconds + self.overhead_seconds
+
 
 @dataclass(frozen=True)
 class EvaluationResult:
@@ -177,7 +182,7 @@ def compute_fitness(
     """Weighted mean of the headline scores, and how far constraints are missed.
 
     Errors of tasks are taken as independent. A normalisation whose reference is 0 raises
-    ValueError, as the ratio means nothing.
+    TaskError, as the ratio means nothing.
     """
     refs = references or References()
     by_task = {score.task: score for score in scores if score.headline}

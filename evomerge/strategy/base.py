@@ -27,6 +27,10 @@ class Strategy(Protocol):
         """The losses of the generation just asked for, in the same order; all finite."""
         ...
 
+    def recommend(self) -> Genome | None:
+        """The genome it believes in most without having seen it (CMA-ES: the mean), or None."""
+        ...
+
     @property
     def stop_reason(self) -> str | None:
         """Why more generations would not help (converged), or None."""

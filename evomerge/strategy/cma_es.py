@@ -47,6 +47,10 @@ class CMAStrategy:
         assert len(genomes) == len(self._asked), "tell the generation that was asked for"
         self._es.tell(self._asked, list(losses))
 
+    def recommend(self) -> Genome | None:
+        mean = np.asarray(self._es.result.xfavorite, dtype=np.float64)
+        return mean[:1] if self._padded else mean
+
     @property
     def stop_reason(self) -> str | None:
         reasons = {k: v for k, v in self._es.stop().items() if k in {"tolx", "noeffectcoord"}}

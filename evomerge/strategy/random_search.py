@@ -29,6 +29,9 @@ class RandomStrategy:
     def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
         """Random search learns nothing."""
 
+    def recommend(self) -> Genome | None:
+        return None
+
     @property
     def stop_reason(self) -> str | None:
         return None

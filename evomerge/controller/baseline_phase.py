@@ -1,0 +1,81 @@
+"""Scores the baselines, which also give every objective its references and the search its start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines
+from evomerge.controller.events import Listener, PhaseStarted
+from evomerge.controller.ledger import Ledger, headline_scores, rank_key
+from evomerge.errors import EvaluationError
+from evomerge.fitness import References, Split
+from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
+
+
+@dataclass(frozen=True)
+class ScoredBaseline:
+    """A baseline with its place in the store and its result on the search split."""
+
+    baseline: Baseline
+    candidate: CandidateRecord
+    evaluation: EvaluationRecord
+
+
+def score_baselines(ledger: Ledger, listener: Listener, seed: int) -> list[ScoredBaseline]:
+    """All baselines, scored: the fixed ones first, then the greedy soup's trials and result."""
+    spec = ledger.search.spec
+    fixed = fixed_baselines(spec.base_model, spec.models, dtype=spec.out_dtype, seed=seed)
+    listener(PhaseStarted("baselines", len(fixed) + len(spec.models)))
+    scored = _score(ledger, fixed)
+    ledger.references = _references(ledger, scored)
+    ledger.grade([row.evaluation for row in scored])
+    scored = [_reread(ledger, row) for row in scored]
+    return [*scored, _greedy_soup(ledger, scored[1 : 1 + len(spec.models)])]
+
+
+def best_baseline(scored: Sequence[ScoredBaseline]) -> Baseline:
+    """The best one on the search split."""
+    return max(scored, key=lambda row: rank_key(row.evaluation)).baseline
+
+
+def _score(ledger: Ledger, baselines: Sequence[Baseline]) -> list[ScoredBaseline]:
+    new = [
+        ledger.new(baseline.recipe, place, Origin.BASELINE, label=baseline.label)
+        for place, baseline in enumerate(baselines)
+    ]
+    candidates = ledger.add(new)
+    evaluations = ledger.finish(candidates, Split.SEARCH)
+    return [ScoredBaseline(*row) for row in zip(baselines, candidates, evaluations, strict=True)]
+
+
+def _references(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> References:
+    singles = scored[: 1 + len(ledger.search.spec.models)]
+    for row in singles:
+        if row.evaluation.status is not EvaluationStatus.SCORED:
+            raise EvaluationError(
+                f"the {row.baseline.label} model itself cannot be scored: {row.evaluation.error}",
+                remedy="score it with lm-eval alone to see why; a search compares against it",
+            )
+    base, *experts = (headline_scores(row.evaluation) for row in singles)
+    return References(base=base, expert={task: max(e[task] for e in experts) for task in base})
+
+
+def _reread(ledger: Ledger, row: ScoredBaseline) -> ScoredBaseline:
+    return ScoredBaseline(row.baseline, row.candidate, ledger.store.evaluation(row.evaluation.id))
+
+
+def _greedy_soup(ledger: Ledger, experts: Sequence[ScoredBaseline]) -> ScoredBaseline:
+    spec = ledger.search.spec
+    ranked = sorted(
+        zip(spec.models, experts, strict=True), key=lambda pair: rank_key(pair[1].evaluation)
+    )[::-1]
+    greedy = GreedySoup(
+        spec.base_model,
+        [model for model, _ in ranked],
+        rank_key(ranked[0][1].evaluation),
+        spec.out_dtype,
+    )
+    while (trial := greedy.next_trial()) is not None:
+        (row,) = _score(ledger, [trial])
+        greedy.tell(rank_key(row.evaluation))
+    (result,) = _score(ledger, [greedy.result()])
+    return result

@@ -1,0 +1,80 @@
+"""The controller of one search: baselines, generations, finals.
+
+It keeps no state of its own. Every step is a function of the stored history, so a controller that
+starts on an interrupted search walks the same path again, finds each candidate and each score in
+the store already, and goes on where the path ends. Fresh run and resume are one piece of code.
+"""
+
+from evomerge.controller.baseline_phase import best_baseline, score_baselines
+from evomerge.controller.events import Listener, Note, ignore
+from evomerge.controller.evolution import Evolution
+from evomerge.controller.finals import run_finals
+from evomerge.controller.lease import LeaseKeeper
+from evomerge.controller.ledger import Ledger
+from evomerge.controller.scheduling import Scheduler, StopRequested
+from evomerge.dispatch.base import Dispatcher
+from evomerge.errors import EvomergeError, LeaseLostError
+from evomerge.space import Genome, SearchSpace
+from evomerge.store.api import Store
+from evomerge.store.types import SearchRecord, SearchStatus
+
+
+class Controller:
+    """Runs one search to its end, or until it is paused or cancelled.
+
+    Args:
+        store, search: where the search is kept.
+        space: the search's space bound to its base model.
+        dispatcher: the workers, started by whoever made them.
+        owner: who holds the lease, from `store.make_owner`.
+        listener: is told what happens.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        search: SearchRecord,
+        space: SearchSpace,
+        dispatcher: Dispatcher,
+        *,
+        owner: str,
+        listener: Listener = ignore,
+    ) -> None:
+        self._store, self._search, self._space = store, search, space
+        self._dispatcher, self._owner, self._listener = dispatcher, owner, listener
+
+    def run(self) -> SearchStatus:
+        """Returns the status that the search ended with. Raises what stops a search for good."""
+        with LeaseKeeper(self._store, self._search.id, self._owner) as lease:
+            try:
+                self._set_status(SearchStatus.RUNNING)
+                self._dispatcher.start()
+                self._walk(lease)
+                return self._set_status(SearchStatus.FINISHED)
+            except StopRequested as stop:
+                return self._set_status(stop.status)
+            except LeaseLostError:
+                raise
+            except EvomergeError as error:
+                self._set_status(SearchStatus.FAILED, str(error))
+                raise
+            except KeyboardInterrupt:
+                self._set_status(SearchStatus.PAUSED, "interrupted")
+                raise
+
+    def _walk(self, lease: LeaseKeeper) -> None:
+        scheduler = Scheduler(self._store, self._search, self._dispatcher, lease, self._listener)
+        ledger = Ledger(self._store, self._search, self._owner, scheduler)
+        baselines = score_baselines(ledger, self._listener, self._space.spec.seed)
+        best = best_baseline(baselines)
+        self._listener(Note(f"the search starts near the best baseline: {best.label}"))
+        weights = {model: best.weights.get(model, 0.0) for model in self._search.spec.models}
+        Evolution(ledger, self._space, self._listener).run(self._encode_start(weights))
+        run_finals(ledger, baselines, self._listener)
+
+    def _encode_start(self, weights: dict[str, float]) -> Genome:
+        return self._space.encode({"weight": weights, "lambda": 1.0})
+
+    def _set_status(self, status: SearchStatus, message: str | None = None) -> SearchStatus:
+        self._store.set_status(self._search.id, status, message=message)
+        return status

@@ -1,0 +1,59 @@
+"""The end of a search: an honest winner.
+
+The best candidates by search score meet again on validation documents, which the search never saw;
+the winner and all baselines answer the test documents, once.
+"""
+
+from collections.abc import Sequence
+
+from evomerge.controller.baseline_phase import ScoredBaseline
+from evomerge.controller.baselines import GREEDY_SOUP
+from evomerge.controller.events import Listener, Note, PhaseStarted
+from evomerge.controller.evolution import MEAN_LABEL
+from evomerge.controller.ledger import Ledger, rank_key
+from evomerge.fitness import Split
+from evomerge.store.types import CandidateRecord, EvaluationStatus, Origin
+
+
+def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Listener) -> None:
+    """Validate the finalists, then test the winner beside all baselines."""
+    splits = ledger.search.spec.objective.splits
+    finalists = find_finalists(ledger)
+    if not finalists:
+        listener(Note("no candidate of the search could be scored; there is no winner"))
+        return
+    if splits.validation > 0:
+        listener(PhaseStarted("validation", len(finalists)))
+        finalists = _ranked(ledger, finalists, Split.VALIDATION)
+    if splits.test > 0:
+        rivals = [row.candidate for row in baselines]
+        listener(PhaseStarted("test", 1 + len(rivals)))
+        ledger.finish([finalists[0], *rivals], Split.TEST)
+
+
+def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
+    """The best of the search by search score, each recipe once, and the distribution's mean."""
+    tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
+    ranked = _ranked(ledger, tried, Split.SEARCH)
+    unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
+    chosen = unique[: ledger.search.spec.selection.top]
+    means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
+    return chosen + [mean for mean in means if mean not in chosen]
+
+
+def _ranked(
+    ledger: Ledger, candidates: Sequence[CandidateRecord], split: Split
+) -> list[CandidateRecord]:
+    """The scored ones, best first; equal ones by number."""
+    evaluations = ledger.finish(candidates, split)
+    scored = [
+        (evaluation, candidate)
+        for evaluation, candidate in zip(evaluations, candidates, strict=True)
+        if evaluation.status is EvaluationStatus.SCORED
+    ]
+    scored.sort(key=lambda pair: pair[1].number)
+    scored.sort(key=lambda pair: rank_key(pair[0]), reverse=True)
+    return [candidate for _, candidate in scored]
+
+
+__all__ = ["GREEDY_SOUP", "find_finalists", "run_finals"]

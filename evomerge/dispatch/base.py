@@ -1,0 +1,30 @@
+"""The contract between controller and workers: tasks out, news of them back."""
+
+from typing import Protocol
+
+from evomerge.worker import Done, Task
+
+
+class Dispatcher(Protocol):
+    """Runs tasks on workers. A task's result is in the store before its `Done` is reported."""
+
+    @property
+    def slots(self) -> int:
+        """Tasks that can run at once."""
+        ...
+
+    def start(self) -> dict[str, str]:
+        """Start the workers; returns the versions of what scores. Raises what the engine raises."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to a free worker; never called with more tasks under way than `slots`."""
+        ...
+
+    def wait(self, seconds: float) -> list[Done]:
+        """Tasks that ended, at most `seconds` later; a lost worker's task ends with an error."""
+        ...
+
+    def close(self) -> None:
+        """Stop the workers; tasks under way are abandoned."""
+        ...

@@ -1,0 +1,89 @@
+"""One candidate: set the weights, score it, write the result under the attempt's number.
+
+A worker owns one evaluator for its life and makes it again only when the engine was thrown away.
+It writes results itself: what the store acknowledged is safe even if everything else dies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evomerge.errors import CandidateError, EngineError, EvaluationError, EvomergeError
+from evomerge.evaluation.base import Evaluator
+from evomerge.fitness import Split
+from evomerge.recipe import Recipe
+from evomerge.store.api import Store
+
+MAX_ENGINE_FAILURES = 2
+"""Engines that could not be started, one after the other, before a worker gives up."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is asked to do."""
+
+    evaluation_id: int
+    attempt: int
+    max_attempts: int
+    recipe: Recipe
+    split: Split
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that needs no more waiting; `error` is set where the result was not written."""
+
+    task: Task
+    error: EvomergeError | None = None
+
+
+class Worker:
+    """Scores tasks one at a time.
+
+    Args:
+        store: where results go.
+        make_evaluator: makes the evaluator; called on the first task and after an engine failure.
+    """
+
+    def __init__(self, store: Store, make_evaluator: Callable[[], Evaluator]) -> None:
+        self._store = store
+        self._make_evaluator = make_evaluator
+        self._evaluator: Evaluator | None = None
+
+    def prepare(self) -> dict[str, str]:
+        """Start the engine now rather than with the first task; returns its versions.
+
+        Raises EngineError, TaskError, CheckpointError and the like.
+        """
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator()
+        return self._evaluator.versions()
+
+    def run(self, task: Task) -> None:
+        """Score a task and write what came out, good or bad.
+
+        Raises EngineError only where no engine can be started.
+        """
+        try:
+            self.prepare()
+            assert self._evaluator is not None
+            result = self._evaluator.evaluate(task.recipe, task.split)
+        except CandidateError as error:
+            self._fail(task, error)
+        except EngineError as error:
+            started = self._evaluator is not None
+            self.close()
+            if not started:
+                raise
+            self._fail(task, EvaluationError(f"the engine failed: {error.message}"))
+        else:
+            self._store.finish_attempt(task.evaluation_id, task.attempt, result)
+
+    def _fail(self, task: Task, error: CandidateError) -> None:
+        final = not error.retryable or task.attempt >= task.max_attempts
+        self._store.fail_attempt(task.evaluation_id, task.attempt, error, final=final)
+
+    def close(self) -> None:
+        """Stop the engine."""
+        evaluator, self._evaluator = self._evaluator, None
+        if evaluator is not None:
+            evaluator.close()
