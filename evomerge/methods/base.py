@@ -5,10 +5,10 @@ follow from the declaration. Nothing here imports torch: kernels use tensor meth
 the controller, which never needs torch, can read the declarations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["float", "bool"]
 
@@ -41,6 +41,12 @@ class Parameter:
         above = value > self.low if self.low_open else value >= self.low
         return above and value <= self.high
 
+    @property
+    def bounds(self) -> str:
+        """The accepted range in words."""
+        low = "above" if self.low_open else "at least"
+        return f"{low} {self.low:g}, at most {self.high:g}"
+
 
 class Trim(StrEnum):
     """Which entries of a delta survive before the deltas are combined."""
@@ -48,6 +54,31 @@ class Trim(StrEnum):
     NONE = "none"
     MAGNITUDE = "magnitude"
     RANDOM = "random"
+
+
+class Inputs(NamedTuple):
+    """What a kernel computes with: fp32 tensors of one chunk, C entries, and scalars as 0-d tensors.
+
+    base_C: the base model, None for methods without one.
+    models: what is combined, each [C]: deltas where the base is required, whole models otherwise.
+    keeps: for each delta a boolean mask [C] of the entries that survive, None for all of them.
+    weights: the models' weights. coefficients: weights times the rescaling of a trimmed delta.
+    divisor: what the weighted sum is divided by, 1 where weights are not normalised.
+    scale: lambda. normalize: whether an election divides by the weights that agreed.
+    """
+
+    base_C: Any
+    models: Sequence[Any]
+    keeps: Sequence[Any]
+    weights: Sequence[Any]
+    coefficients: Sequence[Any]
+    divisor: Any
+    scale: Any
+    normalize: bool
+
+
+Kernel = Callable[[Inputs], Any]
+"""One chunk of the merged tensor, fp32 [C]; changes none of its inputs."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +95,7 @@ class Method:
     formula: str
     source: str
     parameters: tuple[Parameter, ...]
-    kernel: Callable[..., Any]
+    kernel: Kernel
     base: Literal["required", "optional", "endpoint"] = "optional"
     min_models: int = 1
     max_models: int | None = None

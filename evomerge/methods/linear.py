@@ -2,11 +2,15 @@
 
 from typing import Any
 
-from evomerge.methods.base import Method, Parameter
+from evomerge.methods.base import Inputs, Method, Parameter
 
 
-def linear_kernel(*args: Any) -> Any:
-    raise NotImplementedError
+def linear_kernel(inputs: Inputs) -> Any:
+    """Σ wᵢ θᵢ / divisor, summed in the order of the models."""
+    total_C = inputs.models[0] * inputs.weights[0]
+    for model_C, weight in zip(inputs.models[1:], inputs.weights[1:], strict=True):
+        total_C = total_C + model_C * weight
+    return total_C / inputs.divisor
 
 
 LINEAR = Method(

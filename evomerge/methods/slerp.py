@@ -1,12 +1,24 @@
-"""Spherical interpolation between two models."""
+"""Spherical interpolation between two models.
 
-from typing import Any
+The angle between two tensors does not depend on t, so it is measured once for a pair of models;
+what remains for a candidate is a weighted sum of the two.
+"""
+
+import math
 
 from evomerge.methods.base import Method, Parameter
+from evomerge.methods.linear import linear_kernel
+
+PARALLEL = 0.9995
+"""Above this |cosine| the great circle is taken for a line, as in mergekit."""
 
 
-def slerp_kernel(*args: Any) -> Any:
-    raise NotImplementedError
+def slerp_weights(t: float, cosine: float) -> tuple[float, float]:
+    """Weights of the two (un-normalised) tensors at `t`, from the cosine of their angle."""
+    if abs(cosine) > PARALLEL:
+        return 1.0 - t, t
+    angle = math.acos(cosine)
+    return math.sin((1.0 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
 SLERP = Method(
@@ -17,7 +29,7 @@ SLERP = Method(
     parameters=(
         Parameter("t", "0 is the base model, 1 the other", None, low=0.0, high=1.0, search=(0, 1)),
     ),
-    kernel=slerp_kernel,
+    kernel=linear_kernel,
     base="endpoint",
     min_models=2,
     max_models=2,

@@ -1,16 +1,52 @@
 """The task-vector family: deltas against a base are trimmed, elected and added back."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from evomerge.methods.base import Method, Parameter, Trim
+from evomerge.methods.amounts import CANCEL
+from evomerge.methods.base import Inputs, Method, Parameter, Trim
 
 
-def sum_kernel(*args: Any) -> Any:
-    raise NotImplementedError
+def sum_kernel(inputs: Inputs) -> Any:
+    """θ₀ + λ Σ cᵢ δ̂ᵢ / divisor, summed in the order of the models."""
+    terms = _terms(inputs)
+    return inputs.base_C + _total(terms) / inputs.divisor * inputs.scale
 
 
-def elect_kernel(*args: Any) -> Any:
-    raise NotImplementedError
+def elect_kernel(inputs: Inputs) -> Any:
+    """θ₀ + λ Σ cᵢ δ̂ᵢ mᵢ / Σ wᵢ mᵢ: only entries with the sign of the weighted sum take part.
+
+    A sum of 0 counts as positive. Where the agreeing weights cancel (mixed signs), Σ |wᵢ| mᵢ
+    divides instead, so that the merged entry never exceeds the deltas.
+    """
+    terms = _terms(inputs)
+    positive_C = _total(terms) >= 0
+    agree = [((term_C > 0) & positive_C) | ((term_C < 0) & ~positive_C) for term_C in terms]
+    merged_C = _total([t_C.where(a_C, 0.0) for t_C, a_C in zip(terms, agree, strict=True)])
+    if inputs.normalize:
+        merged_C = merged_C / _agreed_weight(inputs.weights, agree)
+    return inputs.base_C + merged_C * inputs.scale
+
+
+def _terms(inputs: Inputs) -> list[Any]:
+    scaled = [d_C * c for d_C, c in zip(inputs.models, inputs.coefficients, strict=True)]
+    masked = zip(scaled, inputs.keeps, strict=True)
+    return [term_C if keep_C is None else term_C.where(keep_C, 0.0) for term_C, keep_C in masked]
+
+
+def _total(parts: Sequence[Any]) -> Any:
+    total_C = parts[0]
+    for part_C in parts[1:]:
+        total_C = total_C + part_C
+    return total_C
+
+
+def _agreed_weight(weights: Sequence[Any], agree: Sequence[Any]) -> Any:
+    pairs = list(zip(weights, agree, strict=True))
+    share_C = _total([agree_C * weight for weight, agree_C in pairs])
+    bound_C = _total([agree_C * weight.abs() for weight, agree_C in pairs])
+    share_C = bound_C.where(share_C.abs() <= bound_C * CANCEL, share_C)
+    return share_C.where(bound_C > 0, 1.0)
 
 
 WEIGHT = Parameter("weight", "weight of a model's delta", None, per_model=True, search=(0.0, 1.5))
@@ -46,9 +82,9 @@ def _method(name: str, doc: str, formula: str, source: str, *, elect: bool, trim
             Parameter("normalize", "divide by the sum of the weights", name == "ties", kind="bool"),
             LAMBDA,
             *(
-                [Parameter("rescale", "keep the L1 norm of a trimmed delta", True, kind="bool")]
-                if random
-                else []
+                []
+                if trim is Trim.NONE
+                else [Parameter("rescale", "keep the L1 norm of a delta", random, kind="bool")]
             ),
             INT8_MASK,
         ),

@@ -1,0 +1,213 @@
+"""Merged tensors, one at a time: into a writer, a running engine, or whoever asks.
+
+`MergeSource` holds what a worker keeps for its life: the mapped checkpoints, the tables of
+thresholds, the compiled kernels. `merge_tensors` is the same for one recipe.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from evomerge.errors import CheckpointError, MergeError
+from evomerge.merging.checkpoint import DTYPES, Checkpoint, open_checkpoint
+from evomerge.merging.knobs import KnobMaker, Scalars
+from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
+from evomerge.merging.runner import Runner
+from evomerge.merging.statistics import StatisticsCache
+from evomerge.merging.validate import validate
+from evomerge.methods import get_method
+from evomerge.recipe import Recipe
+
+Destination = Callable[[str], Tensor | None]
+"""Where a merged tensor shall be written: a tensor of as many entries, or None to skip it."""
+
+
+class MergeSource:
+    """Checkpoints that recipes are merged from, kept open.
+
+    Args:
+        models: for each model name that recipes use, its folder.
+        device: where the arithmetic runs and merged tensors lie.
+        compiled: True fuses each merge into one compiled pass, False never compiles, None compiles
+            where it pays (`runner.COMPILE_FROM` parameters) and a compiler is there.
+        notify: called with a sentence for people, at most once for each thing worth knowing.
+        cache: where measured tables are kept.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Path],
+        *,
+        device: str | torch.device = "cpu",
+        compiled: bool | None = None,
+        notify: Callable[[str], None] | None = None,
+        cache: StatisticsCache | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        self.checkpoints = {name: open_checkpoint(Path(path)) for name, path in models.items()}
+        self.device = torch.device(device)
+        size = max((c.index.num_parameters for c in self.checkpoints.values()), default=0)
+        self._runner = Runner(self.device, compiled, size, notify, chunk)
+        self._knobs = KnobMaker(self.checkpoints, cache or StatisticsCache())
+        self._layouts: dict[str, tuple[Layout, ...]] = {}
+
+    def __enter__(self) -> "MergeSource":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the mapped files."""
+        self.checkpoints = {}
+        self._layouts.clear()
+
+    def layouts(self, recipe: Recipe) -> tuple[Layout, ...]:
+        """The output tensors of a recipe; planned once for all candidates of one structure."""
+        key = _structure(recipe)
+        if key not in self._layouts:
+            self._check_models(recipe)
+            self._layouts[key] = plan_layout(recipe, self.checkpoints)
+        return self._layouts[key]
+
+    def plan(self, recipe: Recipe) -> tuple[TensorPlan, ...]:
+        """Validate a recipe and fill in every number; no weight is read."""
+        validate(recipe)
+        return tuple(resolve(recipe, self.layouts(recipe)))
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Measure what the recipe needs (thresholds), so that merging it is fast at once."""
+        for plan in self.plan(recipe):
+            if not plan.layout.copy:
+                self._knobs.scalars(recipe, plan)
+
+    def merge(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, merged tensor) in output dtype. Each tensor is new.
+
+        Raises RecipeError, CheckpointError before the first tensor; MergeError where a result is
+        not finite.
+        """
+        for plan in self.plan(recipe):
+            layout = plan.layout
+            out = torch.empty(layout.shape, dtype=out_dtype(recipe, layout), device=self.device)
+            self._merge_one(recipe, plan, out)
+            yield layout.name, out
+
+    def merge_into(self, recipe: Recipe, destination: Destination) -> int:
+        """Write each merged tensor into the tensor that `destination(name)` gives; how many.
+
+        Destinations may be of any float dtype, views, and on another device. A MergeError midway
+        leaves the earlier tensors written.
+        """
+        written = 0
+        for plan in self.plan(recipe):
+            target = destination(plan.layout.name)
+            if target is not None:
+                self._write(recipe, plan, target)
+                written += 1
+        return written
+
+    def _write(self, recipe: Recipe, plan: TensorPlan, target: Tensor) -> None:
+        layout = plan.layout
+        if target.numel() != math.prod(layout.shape):
+            raise MergeError(
+                f"tensor {layout.name!r} has shape {list(layout.shape)}, its destination "
+                f"{list(target.shape)}"
+            )
+        if target.is_contiguous() and target.device.type == self.device.type:
+            self._merge_one(recipe, plan, target)
+            return
+        out = torch.empty(layout.shape, dtype=target.dtype, device=self.device)
+        self._merge_one(recipe, plan, out)
+        with torch.no_grad():
+            target.copy_(out.view(target.shape))
+
+    def _merge_one(self, recipe: Recipe, plan: TensorPlan, out: Tensor) -> None:
+        layout = plan.layout
+        if layout.copy:
+            self._copy(layout, out)
+            return
+        if out.numel() == 0:
+            return
+        scalars: Scalars = self._knobs.scalars(recipe, plan)
+        base = None if layout.base is None else self._tensor(layout.base)
+        models = [self._tensor(part) for part in layout.parts]
+        peak = self._runner.run(recipe.merge_method, scalars, base, models, out)
+        if not peak <= torch.finfo(out.dtype).max:
+            raise MergeError(
+                f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",
+                remedy="look for NaN in the models, or use smaller weights",
+            )
+
+    def _copy(self, layout: Layout, out: Tensor) -> None:
+        pieces = [part for part in (layout.base, *layout.parts) if part is not None]
+        first = self._tensor(pieces[0])
+        for part in pieces[1:]:
+            if not torch.equal(first, self._tensor(part)):
+                raise CheckpointError(
+                    f"buffer {part.info.name!r} differs from {pieces[0].model}",
+                    where=part.model,
+                    remedy="merge fine-tunes of one base model only",
+                )
+        with torch.no_grad():
+            out.copy_(first.view(out.shape))
+
+    def _tensor(self, part: Part) -> Tensor:
+        return self.checkpoints[part.model].tensor(part.info)
+
+    def _check_models(self, recipe: Recipe) -> None:
+        unknown = [name for name in recipe.all_models() if name not in self.checkpoints]
+        if unknown:
+            raise CheckpointError(
+                f"model {unknown[0]!r} was not opened for this merge",
+                remedy=f"opened: {', '.join(self.checkpoints)}",
+            )
+
+
+def merge_tensors(
+    recipe: Recipe,
+    models: Mapping[str, Path],
+    *,
+    device: str | torch.device = "cpu",
+    compiled: bool | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Merge one recipe: yields (name, tensor) in output dtype. See `MergeSource`."""
+    with MergeSource(models, device=device, compiled=compiled, notify=notify) as source:
+        yield from source.merge(recipe)
+
+
+def out_dtype(recipe: Recipe, layout: Layout) -> torch.dtype:
+    """The recipe's output dtype; the reference model's own where it names none; buffers keep theirs."""
+    own = DTYPES[layout.dtype]
+    if layout.copy or recipe.output_dtype is None:
+        return own
+    found: torch.dtype = getattr(torch, recipe.output_dtype)
+    return found
+
+
+def _structure(recipe: Recipe) -> str:
+    bare = [
+        (source.model, source.layer_range)
+        for part in (recipe.slices or ())
+        for source in part.sources
+    ]
+    bases = [(part.base_model, len(part.sources)) for part in recipe.slices or ()]
+    models = [(source.model, source.layer_range) for source in recipe.models or ()]
+    return repr((get_method(recipe.merge_method).base, recipe.base_model, models, bare, bases))
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+__all__ = ["Checkpoint", "Destination", "MergeSource", "merge_tensors", "out_dtype"]

@@ -1,0 +1,239 @@
+"""From a recipe and the checkpoints' headers to what each output tensor is made of.
+
+The structure (which tensors of which models) depends on models and layer ranges alone; a search
+plans it once. The values depend on the candidate. Precedence of parameters: source, slice, recipe,
+default; filters see the name of the tensor read for a model's own parameters, the name of the
+tensor written for the others (as mergekit). Slices renumber layers. Tensors outside the layers
+stand at position 0; embeddings come from the first slice, final norm and head from the last.
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from evomerge.errors import CheckpointError, MergeError
+from evomerge.layout import FLOAT_DTYPES, TensorInfo, kind_of, layer_of
+from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
+from evomerge.methods import Method, get_method
+from evomerge.methods.amounts import weights_cancel
+from evomerge.recipe import Recipe, Slice, Source, evaluate, position_in_slice
+
+Values = Mapping[str, float | bool]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model's tensor in a merge. `model` is the name in the recipe."""
+
+    model: str
+    info: TensorInfo
+    source: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one output tensor comes from. `base` is None for methods without deltas.
+
+    `position` is the layer's place in its slice; `slice` the number of the slice; `copy` marks
+    tensors that are not merged (buffers), which are taken from the first part.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    base: Part | None
+    parts: tuple[Part, ...]
+    position: float
+    slice: int
+    copy: bool = False
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """One output tensor with every number filled in."""
+
+    layout: Layout
+    values: Values
+    own: tuple[Values, ...] = field(default=())
+
+
+def slices_of(recipe: Recipe) -> tuple[Slice, ...]:
+    """The recipe's slices; `models` is one slice of all layers."""
+    return recipe.slices or (Slice(sources=recipe.models or ()),)
+
+
+def plan_layout(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[Layout, ...]:
+    """Every output tensor, in the order of layers, embeddings first.
+
+    Raises CheckpointError where a tensor is missing or shapes differ.
+    """
+    return tuple(_Planner(recipe, checkpoints).layouts())
+
+
+class _Planner:
+    def __init__(self, recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
+        self.recipe = recipe
+        self.checkpoints = checkpoints
+        self.method = get_method(recipe.merge_method)
+        self.slices = slices_of(recipe)
+
+    def layouts(self) -> Iterator[Layout]:
+        yield from self._outer(0, embedding=True)
+        offset = 0
+        for number, part in enumerate(self.slices):
+            offset += yield from self._layers(number, part, offset)
+        yield from self._outer(len(self.slices) - 1, embedding=False)
+
+    def _reference(self, part: Slice) -> Source:
+        base = part.base_model or self.recipe.base_model
+        return part.sources[0] if base is None else base_source(part, base)
+
+    def _outer(self, number: int, *, embedding: bool) -> Iterator[Layout]:
+        part = self.slices[number]
+        checkpoint = self.checkpoints[self._reference(part).model]
+        for name in checkpoint.index.outer_tensors:
+            tied_head = checkpoint.tied and kind_of(name) == "head"
+            if (kind_of(name) == "embedding") == embedding and not tied_head:
+                yield self._layout(name, part, number, 0.0, None, 0)
+
+    def _layers(self, number: int, part: Slice, offset: int) -> Generator[Layout, None, int]:
+        reference = self._reference(part)
+        first, last = self._range(reference)
+        names = sorted_by_layer(self.checkpoints[reference.model])
+        for step in range(last - first):
+            position = position_in_slice(step, last - first)
+            for name in names.get(first + step, ()):
+                yield self._layout(name, part, number, position, step, offset + step)
+        return last - first
+
+    def _range(self, source: Source) -> tuple[int, int]:
+        layers = self.checkpoints[source.model].index.num_layers
+        first, last = source.layer_range or (0, layers)
+        if last > layers:
+            raise CheckpointError(
+                f"layer_range [{first}, {last}] of a model with {layers} layers",
+                where=source.model,
+                remedy=f"use at most {layers}",
+            )
+        return first, last
+
+    def _layout(
+        self, name: str, part: Slice, number: int, position: float, step: int | None, layer: int
+    ) -> Layout:
+        base = part.base_model or self.recipe.base_model
+        reference = self._part(name, self._reference(part), part, step)
+        merged = merged_sources(self.method, part, base)
+        parts = tuple(self._part(name, source, part, step) for source in merged)
+        for other in parts:
+            _check_shapes(reference, other)
+        copy = reference.info.dtype not in FLOAT_DTYPES
+        written = name if step is None else with_layer(name, layer)
+        return Layout(
+            written,
+            reference.info.shape,
+            reference.info.dtype,
+            reference if self.method.base == "required" or copy else None,
+            parts,
+            position,
+            number,
+            copy,
+        )
+
+    def _part(self, name: str, source: Source, part: Slice, step: int | None) -> Part:
+        """The tensor of `source` that stands where `name` stands in the reference."""
+        read = name if step is None else with_layer(name, self._range(source)[0] + step)
+        info = self.checkpoints[source.model].find(read)
+        if info is None:
+            raise CheckpointError(
+                f"no tensor {read!r}, which the base model has",
+                where=source.model,
+                remedy="merge fine-tunes of one base model only",
+            )
+        known = [index for index, listed in enumerate(part.sources) if listed is source]
+        return Part(source.model, info, known[0] if known else -1)
+
+
+def _check_shapes(reference: Part, other: Part) -> None:
+    if reference.info.shape != other.info.shape:
+        raise CheckpointError(
+            f"tensor {other.info.name!r} has shape {list(other.info.shape)}, but "
+            f"{list(reference.info.shape)} in {reference.model}",
+            where=other.model,
+            remedy="merge models of one architecture and one vocabulary size",
+        )
+
+
+def sorted_by_layer(checkpoint: Checkpoint) -> dict[int, list[str]]:
+    """Tensor names of each layer, sorted."""
+    names: dict[int, list[str]] = {}
+    for name in sorted(checkpoint.index.tensors):
+        layer = layer_of(name)
+        if layer is not None:
+            names.setdefault(layer, []).append(name)
+    return names
+
+
+def with_layer(name: str, layer: int) -> str:
+    """The name of the same tensor in another layer."""
+    return name.replace(f".{layer_of(name)}.", f".{layer}.", 1)
+
+
+def resolve(recipe: Recipe, layouts: tuple[Layout, ...]) -> Iterator[TensorPlan]:
+    """Fill in the numbers of a recipe. Raises MergeError where weights cancel or are missing."""
+    method = get_method(recipe.merge_method)
+    slices = slices_of(recipe)
+    for layout in layouts:
+        part = slices[layout.slice]
+        shared = _shared(recipe, method, part, layout)
+        own = tuple(_own(recipe, method, part, layout, piece) for piece in layout.parts)
+        if shared.get("normalize") and not layout.copy:
+            _check_weights([float(values["weight"]) for values in own], layout.name)
+        yield TensorPlan(layout, shared, own)
+
+
+def _shared(recipe: Recipe, method: Method, part: Slice, layout: Layout) -> Values:
+    return {
+        parameter.name: _value(recipe, part, None, method, parameter.name, layout, layout.name)
+        for parameter in method.parameters
+        if not parameter.per_model
+    }
+
+
+def _own(recipe: Recipe, method: Method, part: Slice, layout: Layout, piece: Part) -> Values:
+    source = part.sources[piece.source] if piece.source >= 0 else None
+    return {
+        parameter.name: _value(
+            recipe, part, source, method, parameter.name, layout, piece.info.name
+        )
+        for parameter in method.parameters
+        if parameter.per_model
+    }
+
+
+def _value(
+    recipe: Recipe,
+    part: Slice,
+    source: Source | None,
+    method: Method,
+    name: str,
+    layout: Layout,
+    seen: str,
+) -> float | bool:
+    for setting in setting_of(recipe, part, source, name):
+        value = evaluate(setting, seen, layout.position)
+        if value is not None:
+            return value
+    parameter = method.parameter(name)
+    if parameter is None or parameter.default is None:
+        model = f" of {source.model}" if source else ""
+        raise MergeError(
+            f"no rule gives {name}{model} a value for tensor {seen!r}",
+            remedy=f"add a last rule without a filter to {name}",
+        )
+    return parameter.default
+
+
+def _check_weights(weights: list[float], tensor: str) -> None:
+    if weights_cancel(weights):
+        error = cancel_error(weights, tensor)
+        raise MergeError(error.message, where=error.where, remedy=error.remedy)

@@ -1,0 +1,76 @@
+"""What is measured once for a pair of tensors and used by every candidate; kept on disk.
+
+Tables lie in the user's cache folder under a key made of the files' paths, sizes and modification
+times, so a changed checkpoint is measured again. Files are written whole or not at all; one that
+cannot be read is made again.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evomerge.layout import TensorInfo
+from evomerge.resources import cache_folder
+
+_VERSION = 1
+
+
+def fingerprint(info: TensorInfo) -> str:
+    """Names a stored tensor: file, size, modification time, offset."""
+    status = info.file.stat()
+    where = info.file.resolve()
+    return f"{where}:{status.st_size}:{status.st_mtime_ns}:{info.start}:{info.end}"
+
+
+class StatisticsCache:
+    """Arrays by key: in memory, then on disk, then computed.
+
+    Args:
+        folder: where files are kept; None for `cache_folder() / "merging"`.
+        on_disk: False keeps everything in memory.
+    """
+
+    def __init__(self, folder: Path | None = None, on_disk: bool = True) -> None:
+        self._folder = folder or cache_folder() / "merging"
+        self._on_disk = on_disk
+        self._memory: dict[str, NDArray[Any]] = {}
+
+    def get(self, parts: tuple[object, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """The array named by `parts`; `compute` makes it where it is not known yet."""
+        key = hashlib.sha256(repr((_VERSION, *parts)).encode()).hexdigest()[:32]
+        if key not in self._memory:
+            self._memory[key] = self._load(key, compute)
+        return self._memory[key]
+
+    def _load(self, key: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        if not self._on_disk:
+            return compute()
+        file = self._folder / key[:2] / f"{key}.npy"
+        try:
+            loaded: NDArray[Any] = np.load(file, allow_pickle=False)
+            return loaded
+        except (OSError, ValueError, EOFError):
+            array = compute()
+        _save(file, array)
+        return array
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    # A cache that cannot be written (full disk, read-only home) only costs time.
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+        Path(name).replace(file)
+    except OSError:
+        Path(name).unlink(missing_ok=True)

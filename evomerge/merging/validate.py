@@ -1,0 +1,231 @@
+"""What can be wrong with a recipe before any checkpoint is opened: checked against the methods.
+
+Used by the YAML reader, by preflight and by `evomerge validate`. Torch-free.
+"""
+
+import math
+from collections.abc import Iterator
+
+from evomerge.errors import Problems, RecipeError, did_you_mean
+from evomerge.methods import Method, Parameter, get_method
+from evomerge.methods.amounts import weights_cancel
+from evomerge.recipe import Recipe, Setting, Settings, Slice, Source
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def validate(recipe: Recipe, where: str | None = None) -> None:
+    """Raise a RecipeError for one problem, Problems for several, nothing for none."""
+    problems = list(find_problems(recipe, where))
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise Problems(problems)
+
+
+def find_problems(recipe: Recipe, where: str | None = None) -> Iterator[RecipeError]:
+    """Every problem of a recipe; `where` names the file it came from."""
+    try:
+        method = get_method(recipe.merge_method, where)
+    except RecipeError as error:
+        yield error
+        return
+    yield from _dtypes(recipe, where)
+    if (recipe.models is None) == (recipe.slices is None):
+        yield RecipeError("give exactly one of models and slices", where=where)
+        return
+    for place, settings in _all_settings(recipe):
+        yield from _settings(method, settings, _place(where, place))
+    for part, place in _groups(recipe):
+        yield from _group(recipe, method, part, _place(where, place))
+
+
+def _place(where: str | None, place: str) -> str:
+    return f"{where}: {place}" if where and place else where or place
+
+
+def _dtypes(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
+    for field in ("dtype", "out_dtype"):
+        value = getattr(recipe, field)
+        if value is not None and value not in DTYPES:
+            yield RecipeError(
+                f"{field} {value!r} is not supported",
+                where=where,
+                remedy=did_you_mean(value, list(DTYPES)),
+            )
+
+
+def _all_settings(recipe: Recipe) -> Iterator[tuple[str, Settings]]:
+    yield "parameters", recipe.parameters
+    for source in recipe.models or ():
+        yield f"model {source.model}", source.parameters
+    for number, part in enumerate(recipe.slices or ()):
+        yield f"slice {number}", part.parameters
+        for source in part.sources:
+            yield f"slice {number}, model {source.model}", source.parameters
+
+
+def _groups(recipe: Recipe) -> Iterator[tuple[Slice, str]]:
+    if recipe.models is not None:
+        yield Slice(sources=recipe.models), ""
+    for number, part in enumerate(recipe.slices or ()):
+        yield part, f"slice {number}"
+
+
+def _settings(method: Method, settings: Settings, where: str) -> Iterator[RecipeError]:
+    for name, setting in settings.items():
+        parameter = method.parameter(name)
+        if parameter is None:
+            known = [known.name for known in method.parameters]
+            yield RecipeError(
+                f"{method.name} has no parameter {name!r}",
+                where=where,
+                remedy=did_you_mean(name, known),
+            )
+        else:
+            yield from _values(parameter, setting, where)
+
+
+def _values(parameter: Parameter, setting: Setting, where: str) -> Iterator[RecipeError]:
+    if not setting:
+        yield RecipeError(f"{parameter.name} has no value", where=where, remedy="give one")
+    for rule in setting:
+        values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
+        if not values:
+            yield RecipeError(f"{parameter.name} has an empty list", where=where)
+        for value in values:
+            if problem := _value(parameter, value):
+                yield RecipeError(
+                    f"{parameter.name} is {value!r}: {problem}",
+                    where=where,
+                    remedy=f"{parameter.name}: {parameter.doc} ({_bounds(parameter)})",
+                )
+
+
+def _value(parameter: Parameter, value: float | bool) -> str | None:
+    if parameter.kind == "bool":
+        return None if value in {0, 1} else "it is true or false"
+    if not math.isfinite(value):
+        return "it must be a finite number"
+    return None if parameter.accepts(value) else f"it must be {_bounds(parameter)}"
+
+
+def _bounds(parameter: Parameter) -> str:
+    if parameter.kind == "bool":
+        return "true or false"
+    limits = [] if parameter.low == -math.inf else [parameter.low]
+    return parameter.bounds if limits or parameter.high < math.inf else "any number"
+
+
+def _group(recipe: Recipe, method: Method, part: Slice, where: str) -> Iterator[RecipeError]:
+    base = part.base_model or recipe.base_model
+    if base is None and method.base != "optional":
+        yield RecipeError(
+            f"{method.name} needs a base_model", where=where, remedy="add base_model: PATH"
+        )
+    merged = merged_sources(method, part, base)
+    yield from _count(method, len(merged), where)
+    yield from _lengths(part, where)
+    for source in (*merged, None):
+        yield from _missing(recipe, method, part, source, where)
+    yield from _cancelling(recipe, method, part, merged, where)
+
+
+def merged_sources(method: Method, part: Slice, base: str | None) -> tuple[Source, ...]:
+    """The sources whose tensors are combined: without a required base, with an endpoint first."""
+    if method.base == "optional":
+        return part.sources
+    others = tuple(source for source in part.sources if source.model != base)
+    if method.base == "required" or base is None:
+        return others
+    return (base_source(part, base), *others)
+
+
+def base_source(part: Slice, base: str) -> Source:
+    """The base's own source; where it is not listed, the layers that the first source gives."""
+    listed = next((source for source in part.sources if source.model == base), None)
+    first = part.sources[0].layer_range if part.sources else None
+    return listed or Source(model=base, layer_range=first)
+
+
+def _count(method: Method, count: int, where: str) -> Iterator[RecipeError]:
+    most = method.max_models
+    if count < method.min_models or (most is not None and count > most):
+        wanted = f"{method.min_models}" if most == method.min_models else f"{method.min_models}+"
+        besides = " besides the base" if method.base == "required" else ""
+        yield RecipeError(
+            f"{method.name} merges {wanted} models{besides}, not {count}",
+            where=where or None,
+            remedy="list the models under models:, each once",
+        )
+
+
+def _lengths(part: Slice, where: str) -> Iterator[RecipeError]:
+    ranges = [source.layer_range for source in part.sources if source.layer_range is not None]
+    for low, high in ranges:
+        if not 0 <= low < high:
+            yield RecipeError(
+                f"layer_range [{low}, {high}] is empty",
+                where=where,
+                remedy="write [first, last + 1]",
+            )
+    if len({high - low for low, high in ranges}) > 1:
+        yield RecipeError(
+            "the sources of one slice take different numbers of layers",
+            where=where,
+            remedy="give every source a layer_range of the same length",
+        )
+
+
+def setting_of(recipe: Recipe, part: Slice, source: Source | None, name: str) -> Iterator[Setting]:
+    """The settings of a parameter, most specific first: source, slice, recipe."""
+    for settings in (source.parameters if source else {}, part.parameters, recipe.parameters):
+        if name in settings:
+            yield settings[name]
+
+
+def _missing(
+    recipe: Recipe, method: Method, part: Slice, source: Source | None, where: str
+) -> Iterator[RecipeError]:
+    owner = f"model {source.model} has no " if source else "missing: "
+    for parameter in method.parameters:
+        wanted = parameter.required and parameter.per_model == (source is not None)
+        if wanted and not any(setting_of(recipe, part, source, parameter.name)):
+            yield RecipeError(
+                f"{owner}{parameter.name}, which {method.name} needs",
+                where=where or None,
+                remedy=f"add parameters: {{{parameter.name}: VALUE}}",
+            )
+
+
+def _cancelling(
+    recipe: Recipe, method: Method, part: Slice, merged: tuple[Source, ...], where: str
+) -> Iterator[RecipeError]:
+    normalize = _constant(recipe, method, part, None, "normalize")
+    weights = [_constant(recipe, method, part, source, "weight") for source in merged]
+    known = [float(weight) for weight in weights if weight is not None]
+    if normalize and known and len(known) == len(weights) and weights_cancel(known):
+        yield cancel_error(known, where)
+
+
+def cancel_error(weights: list[float], where: str | None) -> RecipeError:
+    """The weights that normalisation would divide by sum to (almost) nothing."""
+    listing = ", ".join(f"{weight:g}" for weight in weights)
+    return RecipeError(
+        f"the weights cancel ({listing}), so they cannot be normalised",
+        where=where or None,
+        remedy="change a weight, or set normalize: false",
+    )
+
+
+def _constant(
+    recipe: Recipe, method: Method, part: Slice, source: Source | None, name: str
+) -> float | bool | None:
+    """The value of a parameter where it is one number for all tensors, else None."""
+    parameter = method.parameter(name)
+    setting = next(setting_of(recipe, part, source, name), None)
+    if setting is None:
+        return parameter.default if parameter else None
+    plain = len(setting) == 1 and setting[0].filter is None
+    value = setting[0].value if plain else None
+    return None if isinstance(value, tuple) else value

@@ -1,0 +1,22 @@
+"""How many entries a density keeps, and when weights cancel: decided once, in exact arithmetic."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+CANCEL = 1e-6
+"""Weights cancel where |Σ w| ≤ CANCEL · Σ |w|."""
+
+
+def decimal(value: float) -> Fraction:
+    """The number as it is written: 0.29 is 29/100, not the nearest binary fraction."""
+    return Fraction(repr(float(value)))
+
+
+def kept_count(density: float, numel: int) -> int:
+    """Entries that a density keeps: ⌊density · numel⌋, at least one (of a tensor that has any)."""
+    return min(numel, max(1, int(decimal(density) * numel)))
+
+
+def weights_cancel(weights: Sequence[float]) -> bool:
+    """Whether dividing by the sum of the weights would blow up."""
+    return abs(sum(weights)) <= CANCEL * sum(abs(weight) for weight in weights)
