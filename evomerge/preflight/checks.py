@@ -1,0 +1,131 @@
+"""Runs every check of a search and reports all problems together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evomerge.errors import Problems, SpecError, UsageError
+from evomerge.hub import local_folder
+from evomerge.layout import CheckpointIndex
+from evomerge.merging.validate import find_problems
+from evomerge.preflight.fingerprint import digest, fingerprint, scope
+from evomerge.preflight.machine import check_machine, package_versions
+from evomerge.preflight.models import compare, read_models, vocabulary
+from evomerge.space import SearchSpace
+from evomerge.spec import SearchSpec
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """A search that can start.
+
+    spec: with metrics, directions and model revisions pinned.
+    scope: within which scores may be reused.
+    """
+
+    spec: SearchSpec
+    space: SearchSpace
+    scope: str
+    versions: dict[str, str]
+
+
+def preflight(
+    spec: SearchSpec, *, store_folder: Path | None = None, here: bool = True
+) -> PreflightReport:
+    """Check everything; raise the one problem, or Problems.
+
+    Args:
+        store_folder: where the store's file will lie, if it is a file.
+        here: whether the workers run on this machine, so that its memory and GPUs matter.
+    """
+    folders = [local_folder(model) for model in (spec.base_model, *spec.models)]
+    indexes, broken = read_models(folders)
+    problems: list[UsageError] = [*broken]
+    if len(indexes) == len(folders):
+        base, *experts = indexes
+        problems += [problem for expert in experts for problem in compare(base, expert)]
+        problems += _space_problems(spec, base)
+        if spec.engine.name != "fake":
+            problems += _engine_problems(spec, base)
+        if here:
+            problems += check_machine(spec, base, store_folder)
+    problems += _task_problems(spec)
+    if not problems and spec.engine.name != "fake":
+        problems += _weight_problems(indexes)
+    if problems:
+        raise problems[0] if len(problems) == 1 else Problems(problems)
+    return _report(spec, indexes)
+
+
+def _report(spec: SearchSpec, indexes: list[CheckpointIndex]) -> PreflightReport:
+    versions = package_versions()
+    names = (spec.base_model, *spec.models)
+    prints = {name: fingerprint(index) for name, index in zip(names, indexes, strict=True)}
+    pinned, tasks = _pin_objective(spec)
+    space = bind_space(pinned, indexes[0])
+    return PreflightReport(pinned, space, scope(pinned, prints, tasks, versions), versions)
+
+
+def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
+    """The search's space on its base model."""
+    return SearchSpace(spec.space_spec, spec.base_model, spec.models, base, spec.out_dtype)
+
+
+def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
+    space = bind_space(spec, base)
+    if space.dimension == 0:
+        yield SpecError(
+            "nothing to search: every parameter has a fixed value",
+            where="space",
+            remedy="give at least one parameter a range",
+        )
+    found: dict[str, UsageError] = {}
+    for gene in (0.25, 0.75):
+        recipe = space.decode(np.full(space.dimension, gene))
+        found.update({problem.message: problem for problem in find_problems(recipe, "space")})
+    yield from found.values()
+
+
+def _engine_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
+    if vocabulary(base.path) is None and not (base.path / "tokenizer.model").is_file():
+        yield SpecError(
+            "the base model has no tokenizer, so it can answer no task",
+            where=str(base.path),
+            remedy="put tokenizer.json and tokenizer_config.json into its folder",
+        )
+    longest = base.config.get("max_position_embeddings")
+    asked = spec.engine.max_model_len
+    if asked and longest and asked > longest:
+        yield SpecError(
+            f"{asked} is above the model's own limit of {longest} tokens",
+            where="engine.max_model_len",
+            remedy=f"set it to {longest} or less",
+        )
+
+
+def _task_problems(spec: SearchSpec) -> list[UsageError]:
+    if spec.engine.name == "fake":
+        return []
+    from evomerge.evaluation.tasks import check_tasks
+
+    return list(check_tasks(spec.objective))
+
+
+def _weight_problems(indexes: list[CheckpointIndex]) -> list[UsageError]:
+    from evomerge.preflight.finite import find_non_finite
+
+    return [problem for index in indexes for problem in find_non_finite(index)]
+
+
+def _pin_objective(spec: SearchSpec) -> tuple[SearchSpec, list[str]]:
+    """The spec with metrics and directions filled in, and a hash for each task's documents."""
+    if spec.engine.name == "fake":
+        return spec, []
+    from evomerge.evaluation.tasks import load_tasks
+
+    loaded = load_tasks(spec.objective)
+    objective = spec.objective.model_copy(update={"tasks": tuple(t.objective for t in loaded)})
+    hashes = [digest([task.task.dump_config(), list(task.documents)]) for task in loaded]
+    return spec.model_copy(update={"objective": objective}), hashes

@@ -1,0 +1,114 @@
+"""What a user can do with searches, as functions: the CLI and later the API are shells over these."""
+
+from evomerge.controller import Controller, Listener
+from evomerge.controller.events import ignore
+from evomerge.dispatch import Dispatcher, InlineDispatcher
+from evomerge.errors import LeaseLostError, ResourceError, SpecError
+from evomerge.hub import local_folder, pin
+from evomerge.layout import read_index
+from evomerge.preflight import preflight
+from evomerge.preflight.checks import bind_space
+from evomerge.spec import SearchSpec
+from evomerge.store import SQLStore, make_owner, open_store
+from evomerge.store.types import SearchRecord, SearchStatus
+from evomerge.worker import Worker
+
+ENDED = (SearchStatus.FINISHED, SearchStatus.CANCELLED)
+_MOMENT = 5.0
+
+
+def submit_search(
+    store: SQLStore, spec: SearchSpec, *, here: bool = True, search_id: str | None = None
+) -> SearchRecord:
+    """Check a search and write it down; nothing is written where anything is wrong."""
+    pinned = spec.model_copy(
+        update={"base_model": pin(spec.base_model), "models": tuple(map(pin, spec.models))}
+    )
+    report = preflight(pinned, store_folder=store.folder, here=here)
+    return store.create_search(
+        report.spec, scope=report.scope, versions=report.versions, search_id=search_id
+    )
+
+
+def make_dispatcher(
+    spec: SearchSpec, store_url: str, address: str | None = None, *, inline: bool = False
+) -> Dispatcher:
+    """Workers on Ray (local, or the cluster at `address`), or one in this process."""
+    if inline:
+        from evomerge.evaluation import make_evaluator
+
+        return InlineDispatcher(Worker(open_store(store_url), lambda: make_evaluator(spec)))
+    from evomerge.dispatch.ray_pool import RayDispatcher
+
+    return RayDispatcher(spec, store_url, address)
+
+
+def run_search(
+    store: SQLStore, search_id: str, dispatcher: Dispatcher, listener: Listener = ignore
+) -> SearchStatus:
+    """Run or resume a search in this process until it ends, is paused or cancelled."""
+    search = store.search(search_id)
+    _refuse_ended(search)
+    space = bind_space(search.spec, read_index(local_folder(search.spec.base_model)))
+    controller = Controller(store, search, space, dispatcher, owner=make_owner(), listener=listener)
+    return controller.run()
+
+
+def submit_detached(store: SQLStore, search_id: str, address: str) -> None:
+    """Hand a search to a controller that lives on the cluster at `address`."""
+    from evomerge.dispatch.detached import launch_controller, nodes
+    from evomerge.dispatch.ray_pool import connect
+
+    _refuse_ended(store.search(search_id))
+    connect(address)
+    if store.folder is not None and nodes() > 1:
+        raise ResourceError(
+            "an SQLite store cannot be shared by the nodes of a cluster",
+            where=store.url,
+            remedy="use PostgreSQL: --store postgresql://user@host/database",
+        )
+    launch_controller(store.url, search_id, address)
+
+
+def pause_search(store: SQLStore, search_id: str) -> SearchStatus:
+    """Let what is under way finish, start nothing more. Returns the status that now stands."""
+    return _wish(store, search_id, SearchStatus.PAUSING, SearchStatus.PAUSED)
+
+
+def cancel_search(store: SQLStore, search_id: str) -> SearchStatus:
+    """Stop at once and for good; everything scored so far is kept."""
+    return _wish(store, search_id, SearchStatus.CANCELLING, SearchStatus.CANCELLED)
+
+
+def _wish(store: SQLStore, search_id: str, wish: SearchStatus, fact: SearchStatus) -> SearchStatus:
+    search = store.search(search_id)
+    _refuse_ended(search)
+    owner = make_owner()
+    try:
+        store.acquire_lease(search.id, owner, _MOMENT)
+    except LeaseLostError:
+        store.set_status(search.id, wish)
+        return wish
+    # Nobody works on it: the wish is a fact at once.
+    store.set_status(search.id, fact)
+    store.release_lease(search.id, owner)
+    return fact
+
+
+def _refuse_ended(search: SearchRecord) -> None:
+    if search.status in ENDED:
+        raise SpecError(
+            f"is {search.status} already",
+            where=f"search {search.id} ({search.name})",
+            remedy=f"see its results with `evomerge best --search {search.id}`",
+        )
+
+
+__all__ = [
+    "cancel_search",
+    "make_dispatcher",
+    "pause_search",
+    "run_search",
+    "submit_detached",
+    "submit_search",
+]
