@@ -34,6 +34,10 @@ def find_problems(recipe: Recipe, where: str | None = None) -> Iterator[RecipeEr
     if (recipe.models is None) == (recipe.slices is None):
         yield RecipeError("give exactly one of models and slices", where=where)
         return
+    if any(source.layer_range for source in recipe.models or ()):
+        yield RecipeError(
+            "layer_range under models", where=where, remedy="list the models under slices: sources:"
+        )
     for place, settings in _all_settings(recipe):
         yield from _settings(method, settings, _place(where, place))
     for part, place in _groups(recipe):
@@ -74,16 +78,21 @@ def _groups(recipe: Recipe) -> Iterator[tuple[Slice, str]]:
 
 def _settings(method: Method, settings: Settings, where: str) -> Iterator[RecipeError]:
     for name, setting in settings.items():
-        parameter = method.parameter(name)
-        if parameter is None:
-            known = [known.name for known in method.parameters]
-            yield RecipeError(
-                f"{method.name} has no parameter {name!r}",
-                where=where,
-                remedy=did_you_mean(name, known),
-            )
-        else:
-            yield from _values(parameter, setting, where)
+        yield from setting_problems(method, name, setting, where)
+
+
+def setting_problems(
+    method: Method, name: str, setting: Setting, where: str
+) -> Iterator[RecipeError]:
+    """What is wrong with one parameter of a method: its name, or its values."""
+    parameter = method.parameter(name)
+    if parameter is not None:
+        yield from _values(parameter, setting, where)
+        return
+    known = [known.name for known in method.parameters]
+    yield RecipeError(
+        f"{method.name} has no parameter {name!r}", where=where, remedy=did_you_mean(name, known)
+    )
 
 
 def _values(parameter: Parameter, setting: Setting, where: str) -> Iterator[RecipeError]:
