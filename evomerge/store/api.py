@@ -2,7 +2,12 @@
 
 Every method is one transaction: it happens wholly or not at all. The store is the only truth;
 controllers, workers, engines and Ray may vanish at any moment and lose nothing that a method
-returned from.
+returned from. Methods that read see one moment. Contention is waited for inside; StoreError means
+that it lasted too long, or that the database cannot be used. A server that went away while it
+committed gives StoreError too: whether that write happened is then for the next read to say.
+
+Who may write what: users create searches and set their status; the holder of the lease adds
+candidates, tells and requests; workers write attempts, under the attempt's number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +22,18 @@ from evomerge.store.types import (
     CandidateRecord,
     EvaluationRecord,
     NewCandidate,
+    QueryInfo,
     SearchRecord,
     SearchStatus,
 )
 
 
 class Store(Protocol):
+    @property
+    def url(self) -> str:
+        """Opens the same store in another process (`open_store`). May contain a password."""
+        ...
+
     # --- searches ---
     def create_search(
         self,
@@ -32,12 +43,12 @@ class Store(Protocol):
         versions: Mapping[str, str],
         search_id: str | None = None,
     ) -> SearchRecord:
-        """A new pending search; its id is a short random name unless given."""
+        """A new pending search; its id is a short random name unless given (StoreError if taken)."""
         ...
 
     def search(self, search_id: str) -> SearchRecord:
         """By id, or by unique prefix of an id, or by name where only one has it; else NotFoundError
-        that lists the nearest."""
+        that lists the nearest. All other methods take the id itself."""
         ...
 
     def searches(self) -> list[SearchRecord]:
@@ -52,26 +63,33 @@ class Store(Protocol):
         message: str | None = None,
         only_from: Sequence[SearchStatus] = (),
     ) -> bool:
-        """Change the status; with `only_from`, only where it is one of these (compare and set).
-        Returns whether it changed."""
+        """Change status and message; with `only_from`, only where it is one of these (compare and
+        set). Returns whether it changed. NotFoundError where there is no such search."""
         ...
 
     # --- leases: one controller a search ---
     def acquire_lease(self, search_id: str, owner: str, seconds: float) -> None:
-        """Take or keep the lease. `owner` is `host:pid:nonce`. Free where nobody holds it, where it
-        ran out, or where the holder was a process of this host that is gone. Otherwise
+        """Take or keep the lease. `owner` comes from `make_owner()`. Free where nobody holds it,
+        where it ran out, or where the holder was a process of this host that is gone. Otherwise
         LeaseLostError saying who holds it and for how long. Times are the database's."""
         ...
 
-    def release_lease(self, search_id: str, owner: str) -> None: ...
+    def release_lease(self, search_id: str, owner: str) -> None:
+        """Nothing happens where another holds it by now."""
+        ...
 
     # --- candidates ---
     def add_candidates(
         self, search_id: str, owner: str, candidates: Sequence[NewCandidate]
     ) -> list[CandidateRecord]:
-        """Insert candidates, each with a pending evaluation on the search split, in one transaction
-        that also checks the lease (LeaseLostError). Where the same recipe was scored in the same
-        scope (in any search), its result is copied at once (`copied_from`)."""
+        """Insert candidates, each with an evaluation on the search split, in one transaction that
+        also checks the lease (LeaseLostError).
+
+        A recipe is scored once. Asked for again in the same search, also in the same call, its
+        evaluation follows the first one (`copied_from`), whatever becomes of it. Where another
+        search of the same scope has scored it, it follows that one and is scored at once. An
+        evaluation that follows is never dispatched: it becomes scored or failed with the other.
+        """
         ...
 
     def candidates(self, search_id: str) -> list[CandidateRecord]:
@@ -81,46 +99,53 @@ class Store(Protocol):
     def candidate(self, candidate_id: int) -> CandidateRecord: ...
 
     def mark_told(self, search_id: str, owner: str, losses: Mapping[int, float]) -> None:
-        """Record, for candidate ids in this order, that the strategy was told these losses."""
+        """Record, for candidate ids in this order, that the strategy was told these losses.
+        Infinity is a loss, NaN is none (ValueError). StoreError where one was told already."""
         ...
 
     # --- evaluations ---
     def request_evaluations(
         self, search_id: str, owner: str, candidate_ids: Sequence[int], split: Split
     ) -> list[EvaluationRecord]:
-        """Pending evaluations on another split, existing ones returned as they are; scored ones of
-        the same recipe and scope copied."""
+        """Evaluations on another split, in the order of the ids; existing ones as they are; new
+        ones pending or following, as in `add_candidates`."""
         ...
 
     def evaluations(self, search_id: str, split: Split | None = None) -> list[EvaluationRecord]:
-        """With their scores; by candidate number."""
+        """With their scores; by candidate number. Status, scores, costs, attempts and errors of an
+        evaluation that follows are those of the one it follows; its fitness is its own."""
         ...
 
     def evaluation(self, evaluation_id: int) -> EvaluationRecord: ...
 
     def begin_attempt(self, evaluation_id: int, worker: str) -> int:
-        """Start a new attempt and return its number from 1; a running one is marked lost."""
+        """Start a new attempt and return its number from 1; a running one is marked lost.
+        StoreError where the evaluation is scored or failed already, or follows another."""
         ...
 
     def finish_attempt(self, evaluation_id: int, attempt: int, result: EvaluationResult) -> bool:
-        """Store scores, outcomes and costs. True where this attempt decides; a late or doubled one
-        is kept for the record (`late`) and False is returned."""
+        """Store scores, outcomes and costs. True where this attempt decides; a late one is kept for
+        the record (`late`), a doubled one changes nothing, and False is returned."""
         ...
 
     def fail_attempt(
         self, evaluation_id: int, attempt: int, error: CandidateError, *, final: bool
     ) -> bool:
-        """Record a failure; `final` makes the evaluation failed, else it is pending again."""
+        """Record a failure; `final` makes the evaluation failed, else it is pending again. With
+        WorkerLostError the attempt is `lost`, so that its result may still arrive, late. True where
+        this attempt decided."""
         ...
 
     def set_fitness(self, fitness: Mapping[int, Fitness]) -> None:
         """Fitness of scored evaluations by evaluation id (the controller knows the references)."""
         ...
 
-    def attempts(self, evaluation_id: int) -> list[AttemptRecord]: ...
+    def attempts(self, evaluation_id: int) -> list[AttemptRecord]:
+        """By number; none for an evaluation that follows another."""
+        ...
 
     def outcomes(self, evaluation_id: int) -> tuple[TaskOutcomes, ...]:
-        """Per-document outcomes, following `copied_from`."""
+        """Per-document outcomes, bit for bit as stored, following `copied_from`."""
         ...
 
     # --- questions ---
@@ -133,14 +158,20 @@ class Store(Protocol):
         split: Split | None = None,
         limit: int = 10,
     ) -> list[BestRow]:
-        """Best candidates first: by fitness, or by a task's headline score where `task` is given.
-        Without `split`, only the search split is compared."""
+        """Best candidates first: by fitness (feasible before infeasible), or by a task's headline
+        score where `task` is given, in the direction that the search gives it. Each recipe of a
+        search once. Without `split`, only the search split is compared."""
         ...
 
     def query(
         self, name: str, parameters: Mapping[str, Any]
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run `db/queries/NAME.sql`; columns and rows."""
+        """Run `db/queries/NAME.sql`; columns and rows. Parameters not given are NULL; `search` may
+        be anything that `search()` accepts."""
+        ...
+
+    def queries(self) -> list[QueryInfo]:
+        """The queries there are, what they answer and what they take."""
         ...
 
     def close(self) -> None: ...

@@ -89,7 +89,9 @@ class EvaluationRecord:
     split: Split
     status: EvaluationStatus
     attempts: int
-    """Attempts begun so far."""
+    """Attempts begun so far, also those that were lost with their worker or controller."""
+    failures: int = 0
+    """Attempts that were reported as failed: what a limit of tries should count."""
     copied_from: int | None = None
     """The evaluation of the same recipe whose result was taken over."""
     fitness: float | None = None
@@ -97,6 +99,8 @@ class EvaluationRecord:
     violation: float | None = None
     scores: tuple[TaskScore, ...] = ()
     costs: Costs | None = None
+    error_type: str | None = None
+    """Class of the last failure, also where the evaluation is pending again."""
     error: str | None = None
     retryable: bool = True
 
@@ -112,6 +116,8 @@ class AttemptRecord:
     finished_at: datetime | None
     error_type: str | None
     error: str | None
+    late_scores: tuple[TaskScore, ...] = ()
+    """What a late attempt scored; it changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,18 @@ class BestRow:
     fitness: float
     stderr: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
+    """The headline score of each task."""
+    violation: float = 0.0
+    """How far constraints are missed; such candidates come after all others."""
+
+
+@dataclass(frozen=True)
+class QueryInfo:
+    """A file of `db/queries`: what it answers and the parameters it takes."""
+
+    name: str
+    summary: str
+    parameters: tuple[str, ...]
 
 
 __all__ = [
@@ -139,6 +157,7 @@ __all__ = [
     "EvaluationStatus",
     "NewCandidate",
     "Origin",
+    "QueryInfo",
     "SearchRecord",
     "SearchStatus",
     "TaskOutcomes",

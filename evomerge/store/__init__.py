@@ -1,0 +1,12 @@
+"""The SQL store: the only truth about searches. `open_store` opens or makes one.
+
+`api` is the contract, `types` what it hands out, `schema` the tables. Needs neither torch, ray nor
+vllm.
+"""
+
+from evomerge.store.api import Store
+from evomerge.store.migrate import current_revision, upgrade
+from evomerge.store.owner import make_owner
+from evomerge.store.sql import SQLStore, open_store
+
+__all__ = ["SQLStore", "Store", "current_revision", "make_owner", "open_store", "upgrade"]

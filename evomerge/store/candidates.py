@@ -1,0 +1,172 @@
+"""Candidates, and which evaluations they bring: a recipe is scored once, all others follow it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.orm import aliased
+
+from evomerge.errors import NotFoundError, StoreError
+from evomerge.fitness import Split
+from evomerge.recipe import Recipe
+from evomerge.store.connection import Transactions, reads, writes
+from evomerge.store.schema import Candidate, Evaluation, Search, now
+from evomerge.store.searches import check_lease
+from evomerge.store.types import (
+    CandidateRecord,
+    EvaluationStatus,
+    NewCandidate,
+    Origin,
+)
+
+_COLUMNS = (
+    Candidate.id,
+    Candidate.search_id,
+    Candidate.number,
+    Candidate.origin,
+    Candidate.recipe,
+    Candidate.recipe_id,
+    Candidate.generation,
+    Candidate.label,
+    Candidate.genome,
+    Candidate.told,
+    Candidate.loss,
+)
+
+
+class Candidates(Transactions):
+    """The candidates of a search, in asked order and in told order."""
+
+    @writes
+    def add_candidates(
+        self, db: Connection, search_id: str, owner: str, candidates: Sequence[NewCandidate]
+    ) -> list[CandidateRecord]:
+        """Insert candidates, each with its evaluation on the search split, under the lease."""
+        check_lease(db, search_id, owner)
+        for candidate in candidates:
+            _insert(db, search_id, candidate)
+        numbers = [candidate.number for candidate in candidates]
+        rows = _select(db, Candidate.search_id == search_id, Candidate.number.in_(numbers))
+        by_number = {row.number: _record(row) for row in rows}
+        for number in numbers:
+            add_evaluation(db, by_number[number], Split.SEARCH)
+        return [by_number[number] for number in numbers]
+
+    @reads
+    def candidates(self, db: Connection, search_id: str) -> list[CandidateRecord]:
+        """By number."""
+        return [_record(row) for row in _select(db, Candidate.search_id == search_id)]
+
+    @reads
+    def candidate(self, db: Connection, candidate_id: int) -> CandidateRecord:
+        """By id, else NotFoundError."""
+        return find_candidate(db, candidate_id)
+
+    @writes
+    def mark_told(
+        self, db: Connection, search_id: str, owner: str, losses: Mapping[int, float]
+    ) -> None:
+        """Record that the strategy was told these losses, after all earlier ones, in this order."""
+        check_lease(db, search_id, owner)
+        last = select(func.max(Candidate.told)).where(Candidate.search_id == search_id)
+        told = db.scalar(last)
+        following = 0 if told is None else told + 1
+        for place, (candidate_id, loss) in enumerate(losses.items(), start=following):
+            _tell(db, search_id, candidate_id, place, loss)
+
+
+def find_candidate(db: Connection, candidate_id: int) -> CandidateRecord:
+    """By id, else NotFoundError."""
+    for row in _select(db, Candidate.id == candidate_id):
+        return _record(row)
+    raise NotFoundError(f"no candidate {candidate_id}", remedy="see `evomerge best`")
+
+
+def add_evaluation(db: Connection, candidate: CandidateRecord, split: Split) -> int:
+    """A new evaluation: pending, or following one of the same recipe. The search must be locked."""
+    followed = _same_search(db, candidate, split) or _same_scope(db, candidate, split)
+    values = {
+        "candidate_id": candidate.id,
+        "search_id": candidate.search_id,
+        "recipe_id": candidate.recipe_id,
+        "split": Split(split).value,
+        "status": None if followed else EvaluationStatus.PENDING.value,
+        "copied_from": followed,
+        "attempts": 0,
+        "failures": 0,
+        "retryable": True,
+        "created_at": now(),
+    }
+    return db.execute(insert(Evaluation).values(**values).returning(Evaluation.id)).scalar_one()
+
+
+def _same_search(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
+    """What a recipe asked for again in its search follows, whatever becomes of it."""
+    query = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(
+        Evaluation.search_id == candidate.search_id,
+        Evaluation.recipe_id == candidate.recipe_id,
+        Evaluation.split == Split(split).value,
+    )
+    return db.scalar(query.order_by(Evaluation.id).limit(1))
+
+
+def _same_scope(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
+    """The first evaluation of this recipe in other searches of the scope that is scored."""
+    here, there = aliased(Search), aliased(Search)
+    query = (
+        select(Evaluation.id)
+        .join(there, there.id == Evaluation.search_id)
+        .join(here, here.scope == there.scope)
+        .where(
+            here.id == candidate.search_id,
+            Evaluation.recipe_id == candidate.recipe_id,
+            Evaluation.split == Split(split).value,
+            Evaluation.status == EvaluationStatus.SCORED.value,
+        )
+    )
+    return db.scalar(query.order_by(Evaluation.id).limit(1))
+
+
+def _insert(db: Connection, search_id: str, candidate: NewCandidate) -> None:
+    genome = None if candidate.genome is None else [float(gene) for gene in candidate.genome]
+    values = {
+        "search_id": search_id,
+        "number": candidate.number,
+        "origin": Origin(candidate.origin).value,
+        "generation": candidate.generation,
+        "label": candidate.label,
+        "recipe_id": candidate.recipe.recipe_id,
+        "recipe": candidate.recipe.canonical_json(),
+        "genome": None if genome is None else json.dumps(genome, separators=(",", ":")),
+        "created_at": now(),
+    }
+    db.execute(insert(Candidate).values(**values))
+
+
+def _tell(db: Connection, search_id: str, candidate_id: int, place: int, loss: float) -> None:
+    if math.isnan(loss):
+        raise ValueError(f"candidate {candidate_id}: NaN is no loss; a failure is told as infinity")
+    untold = update(Candidate).where(
+        Candidate.id == candidate_id, Candidate.search_id == search_id, Candidate.told.is_(None)
+    )
+    if db.execute(untold.values(told=place, loss=float(loss))).rowcount != 1:
+        raise StoreError(
+            f"candidate {candidate_id} of search {search_id} was told already, or does not exist",
+            remedy=f"go on with `evomerge resume {search_id}`",
+        )
+
+
+def _select(db: Connection, *conditions: Any) -> Sequence[Row[*tuple[Any, ...]]]:
+    return db.execute(select(*_COLUMNS).where(*conditions).order_by(Candidate.number)).all()
+
+
+def _record(row: Row[*tuple[Any, ...]]) -> CandidateRecord:
+    genome = None if row.genome is None else tuple(json.loads(row.genome))
+    parsed = {
+        "origin": Origin(row.origin),
+        "recipe": Recipe.model_validate_json(row.recipe),
+        "genome": genome,
+    }
+    return CandidateRecord(**{**row._mapping, **parsed})

@@ -1,0 +1,174 @@
+"""Evaluations: one candidate on one split, with its scores. Reads follow `copied_from`."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select, update
+from sqlalchemy.orm import aliased
+
+from evomerge.errors import NotFoundError, StoreError
+from evomerge.fitness import Costs, Fitness, Split, TaskOutcomes, TaskScore
+from evomerge.store.candidates import add_evaluation, find_candidate
+from evomerge.store.codec import unpack
+from evomerge.store.connection import Transactions, reads, writes
+from evomerge.store.schema import Attempt, Candidate, Evaluation, Outcome, Score
+from evomerge.store.searches import check_lease
+from evomerge.store.types import EvaluationRecord, EvaluationStatus
+
+Root = aliased(Evaluation)
+"""The evaluation whose result counts: itself, or the one that it follows."""
+
+
+class Evaluations(Transactions):
+    """The evaluations of a search's candidates."""
+
+    @writes
+    def request_evaluations(
+        self,
+        db: Connection,
+        search_id: str,
+        owner: str,
+        candidate_ids: Sequence[int],
+        split: Split,
+    ) -> list[EvaluationRecord]:
+        """Evaluations on another split, in this order; existing ones as they are."""
+        check_lease(db, search_id, owner)
+        existing = _ids_by_candidate(db, search_id, split)
+        for candidate_id in dict.fromkeys(candidate_ids):
+            if candidate_id not in existing:
+                candidate = find_candidate(db, candidate_id)
+                _check_belongs(candidate.search_id, search_id, candidate_id)
+                existing[candidate_id] = add_evaluation(db, candidate, split)
+        return [find_evaluation(db, existing[candidate_id]) for candidate_id in candidate_ids]
+
+    @reads
+    def evaluations(
+        self, db: Connection, search_id: str, split: Split | None = None
+    ) -> list[EvaluationRecord]:
+        """With their scores; by candidate number, then in the order they were asked for."""
+        conditions = [Evaluation.search_id == search_id]
+        if split is not None:
+            conditions.append(Evaluation.split == Split(split).value)
+        ids = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(*conditions)
+        scores = _scores(db, Score.evaluation_id.in_(ids))
+        rows = db.execute(_query(*conditions).order_by(Candidate.number, Evaluation.id))
+        return [_record(row, scores[row.root]) for row in rows]
+
+    @reads
+    def evaluation(self, db: Connection, evaluation_id: int) -> EvaluationRecord:
+        """By id, else NotFoundError."""
+        return find_evaluation(db, evaluation_id)
+
+    @writes
+    def set_fitness(self, db: Connection, fitness: Mapping[int, Fitness]) -> None:
+        """Fitness of scored evaluations by evaluation id."""
+        for evaluation_id in sorted(fitness):
+            _set_fitness(db, evaluation_id, fitness[evaluation_id])
+
+    @reads
+    def outcomes(self, db: Connection, evaluation_id: int) -> tuple[TaskOutcomes, ...]:
+        """Per-document outcomes as they were stored, following `copied_from`."""
+        root = find_evaluation(db, evaluation_id).copied_from or evaluation_id
+        query = select(Outcome.task, Outcome.data).where(Outcome.evaluation_id == root)
+        rows = db.execute(query.order_by(Outcome.position))
+        return tuple(unpack(row.task, row.data) for row in rows)
+
+
+def find_evaluation(db: Connection, evaluation_id: int) -> EvaluationRecord:
+    """By id, else NotFoundError."""
+    row = db.execute(_query(Evaluation.id == evaluation_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(
+            f"no evaluation {evaluation_id}", remedy="see `evomerge query progress`"
+        )
+    return _record(row, _scores(db, Score.evaluation_id == row.root)[row.root])
+
+
+def _query(*conditions: Any) -> Select[*tuple[Any, ...]]:
+    """Each evaluation with its root's result and the costs of the attempt that decided."""
+    own = Evaluation
+    return (
+        select(
+            *(own.id, own.candidate_id, own.split, own.copied_from),
+            *(own.fitness, own.fitness_stderr, own.violation),
+            *(Root.id.label("root"), Root.status, Root.attempts, Root.failures),
+            *(Root.error_type, Root.error, Root.retryable),
+            *(Attempt.merge_seconds, Attempt.load_seconds, Attempt.forward_seconds),
+            *(Attempt.overhead_seconds, Attempt.tokens),
+        )
+        .join(Candidate, Candidate.id == own.candidate_id)
+        .join(Root, Root.id == func.coalesce(own.copied_from, own.id))
+        .outerjoin(Attempt, and_(Attempt.evaluation_id == Root.id, Attempt.status == "scored"))
+        .where(*conditions)
+    )
+
+
+def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
+    return EvaluationRecord(
+        id=row.id,
+        candidate_id=row.candidate_id,
+        split=Split(row.split),
+        status=EvaluationStatus(row.status),
+        attempts=row.attempts,
+        failures=row.failures,
+        copied_from=row.copied_from,
+        fitness=row.fitness,
+        fitness_stderr=row.fitness_stderr,
+        violation=row.violation,
+        scores=tuple(scores),
+        costs=_costs(row),
+        error_type=row.error_type,
+        error=row.error,
+        retryable=row.retryable,
+    )
+
+
+def _costs(row: Row[*tuple[Any, ...]]) -> Costs | None:
+    if row.tokens is None:
+        return None
+    return Costs(
+        merge_seconds=row.merge_seconds,
+        load_seconds=row.load_seconds,
+        forward_seconds=row.forward_seconds,
+        overhead_seconds=row.overhead_seconds,
+        tokens=row.tokens,
+    )
+
+
+def _scores(db: Connection, condition: Any) -> defaultdict[int, list[TaskScore]]:
+    found: defaultdict[int, list[TaskScore]] = defaultdict(list)
+    for row in db.execute(select(Score.__table__).where(condition).order_by(Score.position)):
+        value = math.nan if row.value is None else row.value
+        score = TaskScore(row.task, row.metric, value, row.stderr, row.n, row.headline)
+        found[row.evaluation_id].append(score)
+    return found
+
+
+def _ids_by_candidate(db: Connection, search_id: str, split: Split) -> dict[int, int]:
+    query = select(Evaluation.candidate_id, Evaluation.id).where(
+        Evaluation.search_id == search_id, Evaluation.split == Split(split).value
+    )
+    return {row.candidate_id: row.id for row in db.execute(query)}
+
+
+def _check_belongs(search_id: str, wanted: str, candidate_id: int) -> None:
+    if search_id != wanted:
+        raise NotFoundError(
+            f"candidate {candidate_id} belongs to search {search_id}, not to {wanted}",
+            remedy=f"name a candidate of {wanted}",
+        )
+
+
+def _set_fitness(db: Connection, evaluation_id: int, fitness: Fitness) -> None:
+    if math.isnan(fitness.value) or math.isnan(fitness.violation):
+        raise ValueError(f"evaluation {evaluation_id}: NaN is no fitness")
+    if find_evaluation(db, evaluation_id).status is not EvaluationStatus.SCORED:
+        raise StoreError(f"evaluation {evaluation_id} is not scored", remedy="score it first")
+    values = {
+        "fitness": float(fitness.value),
+        "fitness_stderr": None if fitness.stderr is None else float(fitness.stderr),
+        "violation": float(fitness.violation),
+    }
+    db.execute(update(Evaluation).where(Evaluation.id == evaluation_id).values(**values))

@@ -1,0 +1,254 @@
+"""The tables of the store, the same on SQLite and PostgreSQL.
+
+searches ──< candidates ──< evaluations (candidate × split) ──< attempts
+                                   │ └─< task_scores, outcomes (of the attempt that decided)
+                                   └── copied_from: another evaluation of the same recipe
+
+What may never happen twice is a constraint here and no care taken elsewhere: a number or a told
+place within a search, a split of a candidate, an attempt, a second running or deciding attempt, and
+a recipe scored twice on a split of one search. An evaluation with `copied_from` has no status of
+its own: its result, good or bad, is that of the evaluation it follows, now and later.
+
+Times are seconds since 1970 UTC by the database's own clock, so that one query file serves both
+databases. NaN is stored as NULL, as SQLite has none. `db/migrations` makes these tables; a test
+holds both together.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+from evomerge.fitness import Split
+from evomerge.store.types import EvaluationStatus, Origin, SearchStatus
+
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+VERSION_TABLE = "evomerge_version"
+REVISIONS = ("0001",)
+"""Revisions of `db/migrations`, oldest first; the last one is what this version reads and writes."""
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Timestamp(TypeDecorator[datetime]):
+    """Seconds since 1970 in the database, an aware datetime in Python."""
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(float(value), UTC)
+
+
+class now(FunctionElement[float]):
+    """The database's clock, in seconds since 1970."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+def _one_of(column: str, values: Any) -> CheckConstraint:
+    listing = ", ".join(f"'{value.value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listing})", name=column)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {str: Text(), float: Double(), bytes: LargeBinary(), int: Integer()}  # noqa: RUF012
+
+
+class Search(Base):
+    """One search: the file as submitted, where it stands, and who controls it."""
+
+    __tablename__ = "searches"
+    __table_args__ = (
+        _one_of("status", SearchStatus),
+        CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="lease"),
+        Index(None, "name"),
+        Index(None, "scope"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    status: Mapped[str]
+    message: Mapped[str | None]
+    scope: Mapped[str]
+    base_model: Mapped[str]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    spec: Mapped[str]
+    versions: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    updated_at: Mapped[datetime] = mapped_column(Timestamp)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+
+
+class Candidate(Base):
+    """One recipe that a search asked for. `told` is its place in the order of tells."""
+
+    __tablename__ = "candidates"
+    __table_args__ = (
+        UniqueConstraint("search_id", "number"),
+        UniqueConstraint("search_id", "told"),
+        UniqueConstraint("id", "search_id", "recipe_id"),
+        _one_of("origin", Origin),
+        CheckConstraint("number >= 0", name="number"),
+        CheckConstraint("(told IS NULL) = (loss IS NULL)", name="told"),
+        Index(None, "search_id", "recipe_id"),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"))
+    number: Mapped[int]
+    origin: Mapped[str]
+    generation: Mapped[int | None]
+    label: Mapped[str | None]
+    recipe_id: Mapped[str]
+    recipe: Mapped[str]
+    genome: Mapped[str | None]
+    told: Mapped[int | None]
+    loss: Mapped[float | None]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class Evaluation(Base):
+    """One candidate on one split. Fitness is its own even where the result is copied."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        UniqueConstraint("candidate_id", "split"),
+        ForeignKeyConstraint(
+            ["candidate_id", "search_id", "recipe_id"],
+            ["candidates.id", "candidates.search_id", "candidates.recipe_id"],
+        ),
+        ForeignKeyConstraint(["copied_from"], ["evaluations.id"]),
+        _one_of("split", Split),
+        _one_of("status", EvaluationStatus),
+        CheckConstraint("(copied_from IS NULL) = (status IS NOT NULL)", name="copied"),
+        CheckConstraint("copied_from IS NULL OR attempts = 0", name="copies_are_not_attempted"),
+        Index(
+            "uq_evaluations_recipe_once",
+            "search_id",
+            "recipe_id",
+            "split",
+            unique=True,
+            sqlite_where=text("copied_from IS NULL"),
+            postgresql_where=text("copied_from IS NULL"),
+        ),
+        Index(None, "recipe_id", "split"),
+        Index(None, "copied_from"),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(Key)
+    search_id: Mapped[str]
+    recipe_id: Mapped[str]
+    split: Mapped[str]
+    status: Mapped[str | None]
+    copied_from: Mapped[int | None] = mapped_column(Key)
+    attempts: Mapped[int]
+    failures: Mapped[int]
+    fitness: Mapped[float | None]
+    fitness_stderr: Mapped[float | None]
+    violation: Mapped[float | None]
+    error_type: Mapped[str | None]
+    error: Mapped[str | None]
+    retryable: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class Attempt(Base):
+    """One try of a worker at an evaluation, and what it cost. `late_scores` changed nothing."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        CheckConstraint("status IN ('running', 'scored', 'failed', 'lost', 'late')", name="status"),
+        Index(
+            "uq_attempts_one_running",
+            "evaluation_id",
+            unique=True,
+            sqlite_where=text("status = 'running'"),
+            postgresql_where=text("status = 'running'"),
+        ),
+        Index(
+            "uq_attempts_one_scored",
+            "evaluation_id",
+            unique=True,
+            sqlite_where=text("status = 'scored'"),
+            postgresql_where=text("status = 'scored'"),
+        ),
+    )
+    evaluation_id: Mapped[int] = mapped_column(Key, ForeignKey("evaluations.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str]
+    status: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    error_type: Mapped[str | None]
+    error: Mapped[str | None]
+    merge_seconds: Mapped[float | None]
+    load_seconds: Mapped[float | None]
+    forward_seconds: Mapped[float | None]
+    overhead_seconds: Mapped[float | None]
+    tokens: Mapped[int | None] = mapped_column(BigInteger)
+    late_scores: Mapped[str | None]
+
+
+class Score(Base):
+    """One metric of one task, of the attempt that decided; `headline` is the objective's own."""
+
+    __tablename__ = "task_scores"
+    __table_args__ = (Index(None, "task", "headline"),)
+    evaluation_id: Mapped[int] = mapped_column(Key, ForeignKey("evaluations.id"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    headline: Mapped[bool]
+    value: Mapped[float | None]
+    stderr: Mapped[float | None]
+    n: Mapped[int]
+
+
+class Outcome(Base):
+    """Per-document results of one task, packed as `codec` says."""
+
+    __tablename__ = "outcomes"
+    evaluation_id: Mapped[int] = mapped_column(Key, ForeignKey("evaluations.id"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    documents: Mapped[int]
+    data: Mapped[bytes]

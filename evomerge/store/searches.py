@@ -1,0 +1,196 @@
+"""Searches and their leases: one controller a search, by the database's clock."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row, insert, select, update
+
+from evomerge.errors import LeaseLostError, NotFoundError, StoreError, did_you_mean
+from evomerge.spec import SearchSpec
+from evomerge.store.connection import Transactions, reads, writes
+from evomerge.store.names import random_name
+from evomerge.store.owner import is_gone
+from evomerge.store.schema import Search, now
+from evomerge.store.text import clean
+from evomerge.store.types import SearchRecord, SearchStatus
+
+_COLUMNS = (
+    Search.id,
+    Search.name,
+    Search.status,
+    Search.spec,
+    Search.scope,
+    Search.versions,
+    Search.created_at,
+    Search.updated_at,
+    Search.message,
+)
+
+
+class Searches(Transactions):
+    """The searches of a store."""
+
+    @writes
+    def create_search(
+        self,
+        db: Connection,
+        spec: SearchSpec,
+        *,
+        scope: str,
+        versions: Mapping[str, str],
+        search_id: str | None = None,
+    ) -> SearchRecord:
+        """A new pending search; its id is a short random name unless given."""
+        taken = set(db.scalars(select(Search.id)))
+        chosen = search_id or random_name(taken)
+        _check_new_id(chosen, taken)
+        values = {
+            "id": chosen,
+            "name": spec.name,
+            "status": SearchStatus.PENDING.value,
+            "scope": scope,
+            "base_model": spec.base_model,
+            "seed": _checked_seed(spec.strategy.seed),
+            "spec": json.dumps(spec.model_dump(mode="json"), separators=(",", ":")),
+            "versions": json.dumps(dict(sorted(versions.items())), separators=(",", ":")),
+        }
+        db.execute(insert(Search).values(**values, created_at=now(), updated_at=now()))
+        return _search(db, chosen)
+
+    @reads
+    def search(self, db: Connection, search_id: str) -> SearchRecord:
+        """By id, by unique prefix of an id, or by name where only one has it."""
+        return _search(db, find_search(db, search_id))
+
+    @reads
+    def searches(self, db: Connection) -> list[SearchRecord]:
+        """Newest first."""
+        query = select(*_COLUMNS).order_by(Search.created_at.desc(), Search.id)
+        return [_record(row) for row in db.execute(query)]
+
+    @writes
+    def set_status(
+        self,
+        db: Connection,
+        search_id: str,
+        status: SearchStatus,
+        *,
+        message: str | None = None,
+        only_from: Sequence[SearchStatus] = (),
+    ) -> bool:
+        """Compare and set; the message is replaced too. Returns whether the status changed."""
+        condition = [Search.status.in_([s.value for s in only_from])] if only_from else []
+        query = update(Search).where(Search.id == search_id, *condition)
+        values = {"status": SearchStatus(status).value, "message": clean(message)}
+        changed = db.execute(query.values(**values, updated_at=now())).rowcount == 1
+        if not changed:
+            _search(db, search_id)
+        return changed
+
+    @writes
+    def acquire_lease(self, db: Connection, search_id: str, owner: str, seconds: float) -> None:
+        """Take or keep the lease for so many seconds from now, else LeaseLostError."""
+        held = _lock_search(db, search_id)
+        if (
+            held.lease_owner not in (None, owner)
+            and held.left > 0
+            and not is_gone(held.lease_owner)
+        ):
+            raise LeaseLostError(
+                f"search {search_id} is controlled by {held.lease_owner}",
+                where="lease",
+                remedy=f"stop it there, or wait: its lease runs out in {held.left:.0f} s",
+            )
+        values = {"lease_owner": owner, "lease_until": now() + float(seconds)}
+        db.execute(update(Search).where(Search.id == search_id).values(**values))
+
+    @writes
+    def release_lease(self, db: Connection, search_id: str, owner: str) -> None:
+        """Give the lease back; nothing happens where another holds it by now."""
+        held = update(Search).where(Search.id == search_id, Search.lease_owner == owner)
+        db.execute(held.values(lease_owner=None, lease_until=None))
+
+
+def check_lease(db: Connection, search_id: str, owner: str) -> None:
+    """LeaseLostError unless `owner` holds the search; until the transaction ends nobody takes it.
+
+    A lease that ran out but that nobody took is still its owner's: taking it changes the name.
+    """
+    held = _lock_search(db, search_id)
+    if held.lease_owner != owner:
+        holder = f"held by {held.lease_owner}" if held.lease_owner else "held by nobody"
+        raise LeaseLostError(
+            f"the lease of search {search_id} is {holder}, not by {owner}",
+            remedy=f"go on with `evomerge resume {search_id}`",
+        )
+
+
+def find_search(db: Connection, wanted: str) -> str:
+    """The id of the search that `wanted` means."""
+    names: dict[str, str] = {row.id: row.name for row in db.execute(select(Search.id, Search.name))}
+    if wanted in names:
+        return wanted
+    by_prefix = [key for key in names if wanted and key.startswith(wanted)]
+    found = by_prefix or [key for key, name in names.items() if name == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listing = ", ".join(sorted(found))
+        raise NotFoundError(f"{wanted!r} may be several searches", remedy=f"name one of {listing}")
+    known = sorted({*names, *names.values()})
+    remedy = (
+        did_you_mean(wanted, known[:50]) if known else "the store is empty: `evomerge run FILE`"
+    )
+    raise NotFoundError(f"no search {wanted!r}", remedy=remedy)
+
+
+def _search(db: Connection, search_id: str) -> SearchRecord:
+    row = db.execute(select(*_COLUMNS).where(Search.id == search_id)).one_or_none()
+    if row is None:
+        find_search(db, search_id)
+        raise NotFoundError(f"no search {search_id!r}", remedy="see `evomerge list`")
+    return _record(row)
+
+
+def _lock_search(db: Connection, search_id: str) -> Row[*tuple[Any, ...]]:
+    """The row with `left`, the seconds that its lease still runs, locked until the transaction ends."""
+    left = (Search.lease_until - now()).label("left")
+    query = select(Search.lease_owner, left).where(Search.id == search_id)
+    row = db.execute(query.with_for_update(key_share=True)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"no search {search_id!r}", remedy="see `evomerge list`")
+    return row
+
+
+def _record(row: Row[*tuple[Any, ...]]) -> SearchRecord:
+    values = {**row._mapping, "status": SearchStatus(row.status), "spec": parse_spec(row)}
+    return SearchRecord(**{**values, "versions": json.loads(row.versions)})
+
+
+def parse_spec(row: Row[*tuple[Any, ...]]) -> SearchSpec:
+    """The file of a row with `id` and `spec`; StoreError where this version cannot read it."""
+    try:
+        return SearchSpec.model_validate_json(row.spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"the stored file of search {row.id} cannot be read: {field}: {first['msg']}",
+            remedy="use the version of evomerge that wrote it (`evomerge query versions`)",
+        ) from error
+
+
+def _check_new_id(search_id: str, taken: set[str]) -> None:
+    if search_id in taken:
+        raise StoreError(
+            f"there is a search {search_id!r} already",
+            remedy=f"name another id, or go on with it: `evomerge resume {search_id}`",
+        )
+
+
+def _checked_seed(seed: int) -> int:
+    if not seed < 2**63:
+        raise StoreError(f"seed {seed} is too big", remedy="write a seed below 2^63")
+    return seed
