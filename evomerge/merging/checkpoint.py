@@ -106,3 +106,33 @@ def dtype_of(info: TensorInfo) -> torch.dtype:
             remedy="use the unquantised weights (float32, float16 or bfloat16) of the model",
         )
     return DTYPES[info.dtype]
+
+
+def resolve_model(name: str, relative_to: Path | None = None) -> Path:
+    """The folder of a model: a path, a path relative to a configuration, or `org/name[@revision]`.
+
+    Raises CheckpointError where it is neither here nor on the Hugging Face hub.
+    """
+    for folder in (Path(name), (relative_to or Path()) / name):
+        if folder.is_dir():
+            return folder
+    repository, _, revision = name.partition("@")
+    if name.startswith((".", "/", "~")) or repository.count("/") > 1:
+        raise _not_found(name, "no such model folder")
+    try:
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+        return Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
+        )
+    except Exception as error:
+        # huggingface_hub raises requests', httpx' and its own errors; each means: not to be had.
+        reason = str(error).strip().split("\n")[0]
+        raise _not_found(name, f"no such model folder, and the hub gives: {reason}") from error
+
+
+def _not_found(name: str, problem: str) -> CheckpointError:
+    return CheckpointError(
+        problem, where=name, remedy="check the path, or the name and revision on the hub"
+    )

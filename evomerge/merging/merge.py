@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.merging.checkpoint import DTYPES, Checkpoint, open_checkpoint
+from evomerge.merging.finite import ensure_finite
 from evomerge.merging.knobs import KnobMaker, Scalars
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import Runner
@@ -52,7 +53,8 @@ class MergeSource:
         self.device = torch.device(device)
         size = max((c.index.num_parameters for c in self.checkpoints.values()), default=0)
         self._runner = Runner(self.device, compiled, size, notify, chunk)
-        self._knobs = KnobMaker(self.checkpoints, cache or StatisticsCache())
+        self._cache = cache or StatisticsCache()
+        self._knobs = KnobMaker(self.checkpoints, self._cache)
         self._layouts: dict[str, tuple[Layout, ...]] = {}
 
     def __enter__(self) -> "MergeSource":
@@ -76,11 +78,17 @@ class MergeSource:
         key = _structure(recipe)
         if key not in self._layouts:
             self._check_models(recipe)
+            for name in recipe.all_models():
+                ensure_finite(self.checkpoints[name], self._cache)
             self._layouts[key] = plan_layout(recipe, self.checkpoints)
         return self._layouts[key]
 
     def plan(self, recipe: Recipe) -> tuple[TensorPlan, ...]:
-        """Validate a recipe and fill in every number; no weight is read."""
+        """Validate a recipe and fill in every number.
+
+        Weights are read the first time only, to look for NaN. Raises RecipeError or Problems,
+        CheckpointError, and MergeError where weights cancel.
+        """
         validate(recipe)
         return tuple(resolve(recipe, self.layouts(recipe)))
 

@@ -1,0 +1,176 @@
+"""A merge from a configuration file to a model folder: what `evomerge merge CONFIG OUT` does.
+
+Everything that can be wrong is looked for before the first weight is read, and nothing is left
+behind when something is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from evomerge.errors import CheckpointError, RecipeError
+from evomerge.layout import read_index
+from evomerge.merging.checkpoint import Checkpoint, resolve_model
+from evomerge.merging.merge import MergeSource, out_dtype
+from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
+from evomerge.merging.plan import slices_of
+from evomerge.merging.writer import (
+    MAX_SHARD,
+    TOKENIZER_FILES,
+    Declared,
+    check_space,
+    copy_side_files,
+    model_folder,
+    total_bytes,
+    write_config,
+    write_weights,
+)
+from evomerge.recipe import Recipe
+
+SIDE_FILES = ("generation_config.json", "LICENSE", "LICENSE.txt")
+CONFIG_FILE = "mergekit_config.yml"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a merge is: tensors and bytes written, of how many."""
+
+    tensor: str
+    tensors: int
+    tensors_total: int
+    bytes_done: int
+    bytes_total: int
+
+
+Report = Callable[[Progress], None]
+
+
+def merge_config(
+    config: Path,
+    out: Path,
+    *,
+    random_seed: int | None = None,
+    device: str = "cpu",
+    max_shard: int = MAX_SHARD,
+    progress: Report | None = None,
+    notify: Callable[[str], None] | None = None,
+) -> Recipe:
+    """Merge the mergekit configuration at `config` into the folder `out`; returns the recipe.
+
+    Model paths are taken as they are, then relative to the configuration's folder, then as names on
+    the Hugging Face hub. `random_seed` overrides the configuration's. Raises EvomergeError only.
+    """
+    recipe = load_recipe(config)
+    if random_seed is not None:
+        recipe = recipe.model_copy(update={"seed": random_seed})
+    models = {name: resolve_model(name, config.parent) for name in _all_models(recipe)}
+    merge_to_folder(
+        recipe,
+        out,
+        models=models,
+        device=device,
+        max_shard=max_shard,
+        progress=progress,
+        notify=notify,
+    )
+    return recipe
+
+
+def merge_to_folder(
+    recipe: Recipe,
+    out: Path,
+    *,
+    models: Mapping[str, Path] | None = None,
+    device: str = "cpu",
+    max_shard: int = MAX_SHARD,
+    progress: Report | None = None,
+    notify: Callable[[str], None] | None = None,
+    compiled: bool | None = None,
+) -> None:
+    """Merge `recipe` into the folder `out`, which must be new or empty.
+
+    Args:
+        models: folder of each model of the recipe; None resolves their names.
+        progress: called after each tensor.
+        notify: called with sentences for people.
+    """
+    folders = models or {name: resolve_model(name) for name in _all_models(recipe)}
+    merged = {name: folders[name] for name in recipe.all_models()}
+    with MergeSource(merged, device=device, notify=notify, compiled=compiled) as source:
+        layouts = source.layouts(recipe)
+        source.plan(recipe)
+        declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
+        tokenizer = _tokenizer_folder(recipe, folders)
+        check_space(out, total_bytes(declared) + (64 << 20))
+        with model_folder(out) as folder:
+            write_weights(
+                folder, declared, _reported(source.merge(recipe), declared, progress), max_shard
+            )
+            _write_side_files(recipe, folder, _reference(recipe, source), tokenizer)
+
+
+def _all_models(recipe: Recipe) -> tuple[str, ...]:
+    tokenizer = recipe.tokenizer_source
+    extra = () if tokenizer in {None, "base"} else (str(tokenizer),)
+    return tuple(dict.fromkeys((*recipe.all_models(), *extra)))
+
+
+def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:
+    """The model whose config and tokenizer the merged model takes."""
+    part = slices_of(recipe)[0]
+    name = recipe.base_model or part.base_model or part.sources[0].model
+    return source.checkpoints[name]
+
+
+def _tokenizer_folder(recipe: Recipe, folders: Mapping[str, Path]) -> Path:
+    """Where the tokenizer comes from; its model must have the base's vocabulary size."""
+    base = recipe.base_model or recipe.all_models()[0]
+    chosen = recipe.tokenizer_source
+    if chosen in {None, "base"} or chosen == base:
+        return folders[base]
+    sizes = [read_index(folders[name]).config.get("vocab_size") for name in (base, str(chosen))]
+    if sizes[0] != sizes[1]:
+        raise CheckpointError(
+            f"tokenizer_source has {sizes[1]} tokens, the base model {sizes[0]}",
+            where=str(chosen),
+            remedy="use base, or a model with the same vocabulary",
+        )
+    return folders[str(chosen)]
+
+
+def _reported(
+    tensors: Iterator[tuple[str, Tensor]], declared: list[Declared], progress: Report | None
+) -> Iterator[tuple[str, Tensor]]:
+    done, total = 0, total_bytes(declared)
+    for number, (name, tensor) in enumerate(tensors, start=1):
+        yield name, tensor
+        done += tensor.nbytes
+        if progress is not None:
+            progress(Progress(name, number, len(declared), done, total))
+
+
+def _write_side_files(recipe: Recipe, folder: Path, reference: Checkpoint, tokenizer: Path) -> None:
+    layers = _number_of_layers(recipe) if recipe.slices else None
+    write_config(folder, reference.index.config, recipe.output_dtype, layers)
+    copy_side_files(reference.path, folder, SIDE_FILES)
+    copy_side_files(tokenizer, folder, TOKENIZER_FILES)
+    if recipe.chat_template not in {None, "auto"}:
+        (folder / "chat_template.jinja").write_text(_template(recipe), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
+
+
+def _number_of_layers(recipe: Recipe) -> int:
+    spans = [part.sources[0].layer_range for part in recipe.slices or ()]
+    return sum(span[1] - span[0] for span in spans if span is not None)
+
+
+def _template(recipe: Recipe) -> str:
+    template = str(recipe.chat_template)
+    if "{" not in template:
+        raise RecipeError(
+            f"chat_template {template!r}: named templates are not supported yet",
+            remedy="write the template's Jinja text, or auto for the base model's own",
+        )
+    return template

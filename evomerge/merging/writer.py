@@ -1,0 +1,225 @@
+"""Writes a model folder: safetensors shards as tensors come, then the small files beside them.
+
+Everything goes into a temporary folder next to the target, which gets its name at the very end: an
+interrupted merge leaves no half model. safetensors puts sizes before data, so the shapes of all
+tensors are declared first and their bytes follow as they are computed; no tensor waits in memory.
+"""
+
+import errno
+import json
+import os
+import shutil
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from evomerge.errors import ResourceError
+from evomerge.merging.checkpoint import DTYPES
+
+MAX_SHARD = 5_000_000_000
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "chat_template.jinja",
+)
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A tensor that will be written."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def num_bytes(self) -> int:
+        count = 1
+        for side in self.shape:
+            count *= side
+        return count * self.dtype.itemsize
+
+
+def total_bytes(tensors: Iterable[Declared]) -> int:
+    """Bytes of all tensors."""
+    return sum(tensor.num_bytes for tensor in tensors)
+
+
+@contextmanager
+def model_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well, and vanishes otherwise.
+
+    Raises ResourceError where `out` exists and is not empty, or the disk is full.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ResourceError(
+            "exists already and is not empty",
+            where=str(out),
+            remedy="choose another folder or remove this one",
+        )
+    with _disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        with _disk_errors(out):
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        remedy = "check the permissions of the folder, or choose another"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free some space, or choose a folder on another disk"
+        raise ResourceError(
+            f"cannot be written ({error.strerror or error})", where=str(out), remedy=remedy
+        ) from error
+
+
+def check_space(out: Path, needed: int) -> None:
+    """Raise ResourceError where the disk under `out` has not `needed` bytes left."""
+    folder = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"the merged model takes {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left",
+            where=str(out),
+            remedy="free some space, or choose a folder on another disk",
+        )
+
+
+def write_weights(
+    folder: Path,
+    declared: Sequence[Declared],
+    tensors: Iterable[tuple[str, Tensor]],
+    max_shard: int = MAX_SHARD,
+) -> None:
+    """Write `tensors`, which come in the order of `declared`, as shards and an index."""
+    shards = list(_shards(declared, max_shard))
+    names = _shard_names(len(shards))
+    stream = iter(tensors)
+    for name, shard in zip(names, shards, strict=True):
+        _write_shard(folder / name, shard, stream)
+    if next(stream, None) is not None:
+        raise ValueError("more tensors than declared")
+    if len(shards) > 1:
+        weight_map = {
+            tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard
+        }
+        index = {"metadata": {"total_size": total_bytes(declared)}, "weight_map": weight_map}
+        write_json(folder / "model.safetensors.index.json", index)
+
+
+def _shards(declared: Sequence[Declared], max_shard: int) -> Iterator[list[Declared]]:
+    shard: list[Declared] = []
+    for tensor in declared:
+        if shard and total_bytes(shard) + tensor.num_bytes > max_shard:
+            yield shard
+            shard = []
+        shard.append(tensor)
+    yield shard
+
+
+def _shard_names(count: int) -> list[str]:
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def _write_shard(
+    file: Path, shard: Sequence[Declared], tensors: Iterator[tuple[str, Tensor]]
+) -> None:
+    with file.open("wb") as stream:
+        stream.write(_header(shard))
+        for expected in shard:
+            name, tensor = next(tensors)
+            if (name, tuple(tensor.shape), tensor.dtype) != (
+                expected.name,
+                expected.shape,
+                expected.dtype,
+            ):
+                raise ValueError(f"tensor {name} is not the declared {expected}")
+            _write_tensor(stream, tensor)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _header(shard: Sequence[Declared]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for tensor in shard:
+        header[tensor.name] = {
+            "dtype": _NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.num_bytes],
+        }
+        offset += tensor.num_bytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def _write_tensor(stream: BinaryIO, tensor: Tensor) -> None:
+    if tensor.numel():
+        stream.write(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def write_config(
+    folder: Path, config: Mapping[str, Any], dtype: str | None, layers: int | None
+) -> None:
+    """config.json of the base with the merged model's dtype and number of layers."""
+    changed = dict(config)
+    for key in ("torch_dtype", "dtype"):
+        if dtype is not None and key in changed:
+            changed[key] = dtype
+    if dtype is not None and not {"torch_dtype", "dtype"} & set(changed):
+        changed["torch_dtype"] = dtype
+    for key in ("num_hidden_layers", "n_layer", "num_layers"):
+        if layers is not None and key in changed:
+            changed[key] = layers
+    if layers is not None and isinstance(changed.get("layer_types"), list):
+        changed["layer_types"] = _layer_types(changed["layer_types"], layers)
+    write_json(folder / "config.json", changed)
+
+
+def _layer_types(types: list[str], layers: int) -> list[str]:
+    return (types * (layers // max(len(types), 1) + 1))[:layers]
+
+
+def copy_side_files(source: Path, folder: Path, names: Sequence[str]) -> None:
+    """Copy the files of `names` that `source` has."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write JSON for people."""
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
