@@ -8,12 +8,22 @@ from evomerge.spec import SearchSpec
 
 
 def make_evaluator(spec: SearchSpec) -> Evaluator:
-    """The evaluator of the engine that the search names."""
+    """Start the engine that the search names; none is ever chosen silently.
+
+    Raises EngineError where it is not installed or does not start, TaskError or Problems for the
+    tasks, CheckpointError for the models.
+    """
     if spec.engine.name == "fake":
         from evomerge.evaluation.fake import FakeEvaluator
 
         return FakeEvaluator(spec)
-    raise NotImplementedError(spec.engine.name)
+    if spec.engine.name == "hf":
+        from evomerge.evaluation.hf_engine import HFEvaluator
+
+        return HFEvaluator(spec)
+    from evomerge.evaluation.vllm_engine import VLLMEvaluator
+
+    return VLLMEvaluator(spec)
 
 
 __all__ = ["Evaluator", "make_evaluator"]
