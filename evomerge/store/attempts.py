@@ -1,19 +1,22 @@
 """Attempts of workers at evaluations: one decides, the others are kept for the record."""
 
-import json
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from evomerge.errors import CandidateError, NotFoundError, StoreError, WorkerLostError
-from evomerge.fitness import Costs, EvaluationResult, TaskOutcomes, TaskScore
-from evomerge.store.codec import pack
-from evomerge.store.connection import Transactions, reads, writes
-from evomerge.store.schema import Attempt, Evaluation, Outcome, Score, now
+from evomerge.fitness import EvaluationResult
+from evomerge.store.columns import now
+from evomerge.store.rows import (
+    add_outcomes,
+    add_scores,
+    cost_columns,
+    scores_from_json,
+    scores_to_json,
+)
+from evomerge.store.schema import Attempt, Evaluation
 from evomerge.store.text import clean
+from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import AttemptRecord, EvaluationStatus
 
 RUNNING, SCORED, FAILED, LOST, LATE = "running", "scored", "failed", "lost", "late"
@@ -41,13 +44,13 @@ class Attempts(Transactions):
     ) -> bool:
         """Store scores, outcomes and costs. True where this attempt decides."""
         evaluation = _lock(db, evaluation_id)
-        costs = _cost_columns(result.costs)
+        costs = cost_columns(result.costs)
         if not _is_current(evaluation, attempt):
-            late = _to_json(result.scores)
-            _record_late(db, evaluation_id, attempt, late_scores=late, **costs)
+            late = scores_to_json(result.scores)
+            _record_late(db, evaluation, attempt, late_scores=late, **costs)
             return False
-        _add_scores(db, evaluation_id, result.scores)
-        _add_outcomes(db, evaluation_id, result.outcomes)
+        add_scores(db, evaluation_id, result.scores)
+        add_outcomes(db, evaluation_id, result.outcomes)
         _end(db, evaluation_id, attempt, status=SCORED, **costs)
         _set(db, evaluation_id, status=SCORED, error_type=None, error=None)
         return True
@@ -66,7 +69,7 @@ class Attempts(Transactions):
         evaluation = _lock(db, evaluation_id)
         reason = {"error_type": type(error).__name__, "error": clean(str(error))}
         if not _is_current(evaluation, attempt):
-            _record_late(db, evaluation_id, attempt, **reason)
+            _record_late(db, evaluation, attempt, **reason)
             return False
         lost = isinstance(error, WorkerLostError)
         _end(db, evaluation_id, attempt, status=LOST if lost else FAILED, **reason)
@@ -116,13 +119,15 @@ def _is_current(evaluation: Row[*tuple[Any, ...]], attempt: int) -> bool:
     return bool(evaluation.status == RUNNING and evaluation.attempts == attempt)
 
 
-def _record_late(db: Connection, evaluation_id: int, attempt: int, **values: Any) -> None:
+def _record_late(
+    db: Connection, evaluation: Row[*tuple[Any, ...]], attempt: int, **values: Any
+) -> None:
     """Keep what a given up attempt brought after all; one that had ended by itself stays as it is."""
-    if not 1 <= attempt <= _lock(db, evaluation_id).attempts:
+    if not 1 <= attempt <= evaluation.attempts:
         raise NotFoundError(
-            f"evaluation {evaluation_id} has no attempt {attempt}", remedy="begin it first"
+            f"evaluation {evaluation.id} has no attempt {attempt}", remedy="begin it first"
         )
-    lost = _attempts(evaluation_id).where(Attempt.number == attempt, Attempt.status == LOST)
+    lost = _attempts(evaluation.id).where(Attempt.number == attempt, Attempt.status == LOST)
     db.execute(lost.values(status=LATE, finished_at=now(), **values))
 
 
@@ -139,65 +144,6 @@ def _set(db: Connection, evaluation_id: int, **values: Any) -> None:
     db.execute(update(Evaluation).where(Evaluation.id == evaluation_id).values(**values))
 
 
-def _add_scores(db: Connection, evaluation_id: int, scores: Sequence[TaskScore]) -> None:
-    rows = [
-        {
-            "evaluation_id": evaluation_id,
-            "position": position,
-            "task": score.task,
-            "metric": score.metric,
-            "value": _number(score.value),
-            "stderr": _number(score.stderr),
-            "n": int(score.n),
-            "headline": bool(score.headline),
-        }
-        for position, score in enumerate(scores)
-    ]
-    if rows:
-        db.execute(insert(Score), rows)
-
-
-def _add_outcomes(db: Connection, evaluation_id: int, outcomes: Sequence[TaskOutcomes]) -> None:
-    rows = [
-        {
-            "evaluation_id": evaluation_id,
-            "position": position,
-            "task": outcome.task,
-            "documents": len(outcome.doc_ids),
-            "data": pack(outcome),
-        }
-        for position, outcome in enumerate(outcomes)
-    ]
-    if rows:
-        db.execute(insert(Outcome), rows)
-
-
-def _number(value: float | None) -> float | None:
-    """NaN as NULL: SQLite has no NaN, and PostgreSQL would sort it first."""
-    return None if value is None or math.isnan(value) else float(value)
-
-
-def _cost_columns(costs: Costs) -> dict[str, Any]:
-    seconds = {name: float(value) for name, value in asdict(costs).items() if name != "tokens"}
-    return {**seconds, "tokens": int(costs.tokens)}
-
-
-def _to_json(scores: Sequence[TaskScore]) -> str:
-    rows = [
-        {**asdict(score), "value": _number(score.value), "stderr": _number(score.stderr)}
-        for score in scores
-    ]
-    return json.dumps(rows, separators=(",", ":"), default=int)
-
-
-def _from_json(text: str | None) -> tuple[TaskScore, ...]:
-    rows = json.loads(text) if text else ()
-    return tuple(
-        TaskScore(**{**row, "value": math.nan if row["value"] is None else row["value"]})
-        for row in rows
-    )
-
-
 def _record(row: Row[*tuple[Any, ...]]) -> AttemptRecord:
     return AttemptRecord(
         evaluation_id=row.evaluation_id,
@@ -208,5 +154,5 @@ def _record(row: Row[*tuple[Any, ...]]) -> AttemptRecord:
         finished_at=row.finished_at,
         error_type=row.error_type,
         error=row.error,
-        late_scores=_from_json(row.late_scores),
+        late_scores=scores_from_json(row.late_scores),
     )

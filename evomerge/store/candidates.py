@@ -11,9 +11,10 @@ from sqlalchemy.orm import aliased
 from evomerge.errors import NotFoundError, StoreError
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
-from evomerge.store.connection import Transactions, reads, writes
-from evomerge.store.schema import Candidate, Evaluation, Search, now
+from evomerge.store.columns import now
+from evomerge.store.schema import Candidate, Evaluation, Search
 from evomerge.store.searches import check_lease
+from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import (
     CandidateRecord,
     EvaluationStatus,

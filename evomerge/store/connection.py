@@ -1,28 +1,19 @@
-"""From a URL to a database: engines, pragmas, and transactions that try again where that is safe."""
+"""From a URL to an engine: which database, which driver, and how its transactions begin."""
 
 import os
-import random
 import sqlite3
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from evomerge.errors import StoreError
 from evomerge.resources import data_folder
-from evomerge.store import failures
 
 ENVIRONMENT_VARIABLE = "EVOMERGE_STORE"
 FILE_NAME = "evomerge.db"
-
-T = TypeVar("T")
-P = ParamSpec("P")
 
 
 def resolve_url(url: str | os.PathLike[str] | None = None) -> URL:
@@ -87,6 +78,7 @@ def _sqlite_engine(url: URL, patience: float) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", True)
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
@@ -106,105 +98,3 @@ def _postgres_engine(url: URL, patience: float) -> Engine:
         )
 
     return engine
-
-
-def transact(
-    engine: Engine, work: Callable[[Connection], T], *, writes: bool, patience: float
-) -> T:
-    """Run `work` in one transaction; once more where it was certainly undone, for `patience` s."""
-    deadline = time.monotonic() + patience
-    pause = 0.005
-    while True:
-        try:
-            return _once(engine, work, writes)
-        except DBAPIError as error:
-            if not _worth_another_try(error) or time.monotonic() > deadline:
-                raise failures.store_error(error, shown(engine.url)) from error
-        except PoolTimeout as error:
-            raise StoreError(
-                "too many threads use the store at once",
-                where=shown(engine.url),
-                remedy="use fewer threads in this process",
-            ) from error
-        time.sleep(random.SystemRandom().uniform(0, pause))
-        pause = min(2 * pause, 1.0)
-
-
-def _worth_another_try(error: DBAPIError) -> bool:
-    """A connection lost while it commits may have committed: nobody knows, so no second try."""
-    if failures.is_contention(error):
-        return True
-    return failures.is_lost_connection(error) and not getattr(error, "while_committing", False)
-
-
-def _once(engine: Engine, work: Callable[[Connection], T], writes: bool) -> T:
-    with engine.connect() as plain:
-        db = plain.execution_options(**_options(engine, writes))
-        transaction = db.begin()
-        try:
-            result = work(db)
-        except BaseException:
-            transaction.rollback()
-            raise
-        _commit(transaction.commit)
-        return result
-
-
-def _commit(commit: Callable[[], None]) -> None:
-    try:
-        commit()
-    except DBAPIError as error:
-        error.while_committing = True  # type: ignore[attr-defined]
-        raise
-
-
-def _options(engine: Engine, writes: bool) -> dict[str, Any]:
-    """Readers see one snapshot on both databases."""
-    if engine.dialect.name == "sqlite" or writes:
-        return {"writes": writes}
-    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-
-
-class Transactions:
-    """Base of everything that talks to one database."""
-
-    def __init__(self, engine: Engine, patience: float) -> None:
-        self._engine = engine
-        self._patience = patience
-
-    @property
-    def url(self) -> str:
-        """Opens the same database elsewhere; contains the password, if there is one."""
-        return self._engine.url.render_as_string(hide_password=False)
-
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-
-S = TypeVar("S", bound=Transactions)
-
-
-def reads(method: Callable[Concatenate[S, Connection, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Run a method in a transaction that sees one moment and changes nothing."""
-    return _in_transaction(method, writes=False)
-
-
-def writes(method: Callable[Concatenate[S, Connection, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Run a method in a transaction that happens wholly or not at all."""
-    return _in_transaction(method, writes=True)
-
-
-def _in_transaction(
-    method: Callable[Concatenate[S, Connection, P], T], *, writes: bool
-) -> Callable[Concatenate[S, P], T]:
-    @wraps(method)
-    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return transact(
-            self._engine,
-            lambda db: method(self, db, *args, **kwargs),
-            writes=writes,
-            patience=self._patience,
-        )
-
-    return run

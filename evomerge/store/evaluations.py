@@ -1,7 +1,6 @@
 """Evaluations: one candidate on one split, with its scores. Reads follow `copied_from`."""
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +8,13 @@ from sqlalchemy import Connection, Row, Select, and_, func, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError, StoreError
-from evomerge.fitness import Costs, Fitness, Split, TaskOutcomes, TaskScore
+from evomerge.fitness import Fitness, Split, TaskOutcomes, TaskScore
 from evomerge.store.candidates import add_evaluation, find_candidate
 from evomerge.store.codec import unpack
-from evomerge.store.connection import Transactions, reads, writes
+from evomerge.store.rows import costs_of, scores_where
 from evomerge.store.schema import Attempt, Candidate, Evaluation, Outcome, Score
 from evomerge.store.searches import check_lease
+from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import EvaluationRecord, EvaluationStatus
 
 Root = aliased(Evaluation)
@@ -52,7 +52,7 @@ class Evaluations(Transactions):
         if split is not None:
             conditions.append(Evaluation.split == Split(split).value)
         ids = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(*conditions)
-        scores = _scores(db, Score.evaluation_id.in_(ids))
+        scores = scores_where(db, Score.evaluation_id.in_(ids))
         rows = db.execute(_query(*conditions).order_by(Candidate.number, Evaluation.id))
         return [_record(row, scores[row.root]) for row in rows]
 
@@ -83,7 +83,7 @@ def find_evaluation(db: Connection, evaluation_id: int) -> EvaluationRecord:
         raise NotFoundError(
             f"no evaluation {evaluation_id}", remedy="see `evomerge query progress`"
         )
-    return _record(row, _scores(db, Score.evaluation_id == row.root)[row.root])
+    return _record(row, scores_where(db, Score.evaluation_id == row.root)[row.root])
 
 
 def _query(*conditions: Any) -> Select[*tuple[Any, ...]]:
@@ -118,32 +118,11 @@ def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> Evaluati
         fitness_stderr=row.fitness_stderr,
         violation=row.violation,
         scores=tuple(scores),
-        costs=_costs(row),
+        costs=costs_of(row),
         error_type=row.error_type,
         error=row.error,
         retryable=row.retryable,
     )
-
-
-def _costs(row: Row[*tuple[Any, ...]]) -> Costs | None:
-    if row.tokens is None:
-        return None
-    return Costs(
-        merge_seconds=row.merge_seconds,
-        load_seconds=row.load_seconds,
-        forward_seconds=row.forward_seconds,
-        overhead_seconds=row.overhead_seconds,
-        tokens=row.tokens,
-    )
-
-
-def _scores(db: Connection, condition: Any) -> defaultdict[int, list[TaskScore]]:
-    found: defaultdict[int, list[TaskScore]] = defaultdict(list)
-    for row in db.execute(select(Score.__table__).where(condition).order_by(Score.position)):
-        value = math.nan if row.value is None else row.value
-        score = TaskScore(row.task, row.metric, value, row.stderr, row.n, row.headline)
-        found[row.evaluation_id].append(score)
-    return found
 
 
 def _ids_by_candidate(db: Connection, search_id: str, split: Split) -> dict[int, int]:

@@ -1,6 +1,6 @@
 """What a database's complaint means: worth another try, or a StoreError with its remedy."""
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from evomerge.errors import StoreError
 
@@ -60,13 +60,15 @@ _STATES = {
 def is_contention(error: DBAPIError) -> bool:
     """Whether the transaction was certainly undone and the next try may go through."""
     return _sqlite_name(error).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or (
-        _state(error) in _TRANSIENT_STATES
+        _state(error) in _TRANSIENT_STATES or "starting up" in str(error.orig)
     )
 
 
 def is_lost_connection(error: DBAPIError) -> bool:
     """Whether a server went away: a file does not."""
-    return not _sqlite_name(error) and (error.connection_invalidated or _state(error) == "")
+    if _sqlite_name(error) or not isinstance(error, OperationalError):
+        return False
+    return error.connection_invalidated or _state(error) == ""
 
 
 def store_error(error: DBAPIError, where: str) -> StoreError:

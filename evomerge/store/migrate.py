@@ -5,14 +5,15 @@ one. Only a brand new database is upgraded without being asked.
 """
 
 import os
-from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select, text
 
 from evomerge.errors import StoreError
 from evomerge.resources import resource_folder
-from evomerge.store.connection import make_engine, resolve_url, shown, transact
+from evomerge.store.connection import make_engine, resolve_url, shown
+from evomerge.store.files import check_file
 from evomerge.store.schema import REVISIONS, VERSION_TABLE
+from evomerge.store.transactions import transact
 
 _ADVISORY_LOCK = 7_310_579_226_001  # any constant: two processes must not create tables at once
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
@@ -21,10 +22,15 @@ _version = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
 def upgrade(url: str | os.PathLike[str] | None = None, *, patience: float = 30.0) -> str:
     """Bring an existing or empty database to this version's schema. Returns the revision."""
     resolved = resolve_url(url)
+    check_file(resolved, create=True, default=url is None)
     engine = make_engine(resolved, patience)
     try:
         return transact(
-            engine, lambda db: migrate(db, shown(resolved)), writes=True, patience=patience
+            engine,
+            lambda db: migrate(db, shown(resolved)),
+            writes=True,
+            patience=patience,
+            reconnect=False,
         )
     finally:
         engine.dispose()
@@ -33,9 +39,10 @@ def upgrade(url: str | os.PathLike[str] | None = None, *, patience: float = 30.0
 def current_revision(url: str | os.PathLike[str] | None = None) -> str | None:
     """The schema's revision, and None for an empty database."""
     resolved = resolve_url(url)
+    check_file(resolved, create=False, default=url is None)
     engine = make_engine(resolved, 30.0)
     try:
-        return transact(engine, revision_of, writes=False, patience=0.0)
+        return transact(engine, revision_of, writes=False, patience=30.0, reconnect=False)
     finally:
         engine.dispose()
 
@@ -106,7 +113,5 @@ def _run_alembic(db: Connection) -> None:
     config.set_main_option(
         "script_location", str(resource_folder("db") / "migrations").replace("%", "%%")
     )
-    config.attributes["connection"] = db
-    attributes: dict[str, Any] = config.attributes
-    attributes["version_table"] = VERSION_TABLE
+    config.attributes.update(connection=db, version_table=VERSION_TABLE)
     command.upgrade(config, "head")

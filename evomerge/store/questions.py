@@ -13,10 +13,10 @@ from evomerge.errors import NotFoundError, did_you_mean
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
 from evomerge.resources import resource_folder
-from evomerge.store.connection import Transactions, reads
 from evomerge.store.evaluations import Root
 from evomerge.store.schema import Candidate, Evaluation, Score, Search
 from evomerge.store.searches import find_search, parse_spec
+from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import BestRow, Origin, QueryInfo
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
@@ -44,6 +44,9 @@ class Questions(Transactions):
             conditions.append(Search.base_model == base_model)
         query = _by_fitness() if task is None else _by_task(db, task)
         rows = db.execute(query.where(*conditions).limit(limit)).all()
+        if not rows:
+            _check_known(db, "base model", Search.base_model, base_model)
+            _check_known(db, "task", Score.task, task)
         scores = _headlines(db, [row.root for row in rows])
         return [_best_row(row, scores.get(row.root, {})) for row in rows]
 
@@ -135,6 +138,13 @@ def _searches_that_minimise(db: Connection, task: str) -> Sequence[str]:
         for objective in parse_spec(row).objective.tasks
         if (objective.task, objective.direction) == (task, "min")
     ]
+
+
+def _check_known(db: Connection, what: str, column: Any, wanted: str | None) -> None:
+    """NotFoundError where nothing stored has that name: an empty answer would hide a slip."""
+    known = list(db.scalars(select(column).distinct())) if wanted is not None else []
+    if wanted is not None and known and wanted not in known:
+        raise NotFoundError(f"no {what} {wanted!r}", remedy=did_you_mean(wanted, known))
 
 
 def _headlines(db: Connection, roots: Sequence[int]) -> dict[int, dict[str, float]]:

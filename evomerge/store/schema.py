@@ -14,7 +14,7 @@ databases. NaN is stored as NULL, as SQLite has none. `db/migrations` makes thes
 holds both together.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -31,13 +31,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator
 
 from evomerge.fitness import Split
+from evomerge.store.columns import Timestamp
 from evomerge.store.types import EvaluationStatus, Origin, SearchStatus
 
 NAMING = {
@@ -52,36 +49,6 @@ REVISIONS = ("0001",)
 """Revisions of `db/migrations`, oldest first; the last one is what this version reads and writes."""
 
 Key = BigInteger().with_variant(Integer, "sqlite")
-
-
-class Timestamp(TypeDecorator[datetime]):
-    """Seconds since 1970 in the database, an aware datetime in Python."""
-
-    impl = Double
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:
-        return None if value is None else value.timestamp()
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.fromtimestamp(float(value), UTC)
-
-
-class now(FunctionElement[float]):
-    """The database's clock, in seconds since 1970."""
-
-    type = Double()
-    inherit_cache = True
-
-
-@compiles(now, "sqlite")
-def _now_sqlite(element: now, compiler: Any, **options: Any) -> str:
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(now, "postgresql")
-def _now_postgresql(element: now, compiler: Any, **options: Any) -> str:
-    return "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
 
 def _one_of(column: str, values: Any) -> CheckConstraint:

@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from evomerge.errors import LeaseLostError, NotFoundError, StoreError, did_you_mean
 from evomerge.spec import SearchSpec
-from evomerge.store.connection import Transactions, reads, writes
+from evomerge.store.columns import now
 from evomerge.store.names import random_name
 from evomerge.store.owner import is_gone
-from evomerge.store.schema import Search, now
+from evomerge.store.schema import Search
 from evomerge.store.text import clean
+from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import SearchRecord, SearchStatus
 
 _COLUMNS = (

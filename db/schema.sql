@@ -1,0 +1,133 @@
+-- The schema of the store at revision 0001, on SQLite. Written by
+-- `python -m evomerge.store.golden` from db/migrations; do not edit. What tables and columns mean is
+-- said in evomerge/store/schema.py.
+
+CREATE TABLE attempts (
+    evaluation_id INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    status TEXT NOT NULL,
+    started_at DOUBLE NOT NULL,
+    finished_at DOUBLE,
+    error_type TEXT,
+    error TEXT,
+    merge_seconds DOUBLE,
+    load_seconds DOUBLE,
+    forward_seconds DOUBLE,
+    overhead_seconds DOUBLE,
+    tokens BIGINT,
+    late_scores TEXT,
+    CONSTRAINT pk_attempts PRIMARY KEY (evaluation_id, number),
+    CONSTRAINT ck_attempts_status CHECK (status IN ('running', 'scored', 'failed', 'lost', 'late')),
+    CONSTRAINT fk_attempts_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
+);
+
+CREATE UNIQUE INDEX uq_attempts_one_running ON attempts (evaluation_id) WHERE status = 'running';
+
+CREATE UNIQUE INDEX uq_attempts_one_scored ON attempts (evaluation_id) WHERE status = 'scored';
+
+CREATE TABLE candidates (
+    id INTEGER NOT NULL,
+    search_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    generation INTEGER,
+    label TEXT,
+    recipe_id TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    genome TEXT,
+    told INTEGER,
+    loss DOUBLE,
+    created_at DOUBLE NOT NULL,
+    CONSTRAINT pk_candidates PRIMARY KEY (id),
+    CONSTRAINT uq_candidates_search_id_number UNIQUE (search_id, number),
+    CONSTRAINT uq_candidates_search_id_told UNIQUE (search_id, told),
+    CONSTRAINT uq_candidates_id_search_id_recipe_id UNIQUE (id, search_id, recipe_id),
+    CONSTRAINT ck_candidates_origin CHECK (origin IN ('baseline', 'search')),
+    CONSTRAINT ck_candidates_number CHECK (number >= 0),
+    CONSTRAINT ck_candidates_told CHECK ((told IS NULL) = (loss IS NULL)),
+    CONSTRAINT fk_candidates_searches FOREIGN KEY(search_id) REFERENCES searches (id)
+);
+
+CREATE INDEX ix_candidates_search_id_recipe_id ON candidates (search_id, recipe_id);
+
+CREATE TABLE evaluations (
+    id INTEGER NOT NULL,
+    candidate_id INTEGER NOT NULL,
+    search_id TEXT NOT NULL,
+    recipe_id TEXT NOT NULL,
+    split TEXT NOT NULL,
+    status TEXT,
+    copied_from INTEGER,
+    attempts INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    fitness DOUBLE,
+    fitness_stderr DOUBLE,
+    violation DOUBLE,
+    error_type TEXT,
+    error TEXT,
+    retryable BOOLEAN NOT NULL,
+    created_at DOUBLE NOT NULL,
+    CONSTRAINT pk_evaluations PRIMARY KEY (id),
+    CONSTRAINT uq_evaluations_candidate_id_split UNIQUE (candidate_id, split),
+    CONSTRAINT fk_evaluations_candidates FOREIGN KEY(candidate_id, search_id, recipe_id) REFERENCES candidates (id, search_id, recipe_id),
+    CONSTRAINT fk_evaluations_evaluations FOREIGN KEY(copied_from) REFERENCES evaluations (id),
+    CONSTRAINT ck_evaluations_split CHECK (split IN ('search', 'validation', 'test')),
+    CONSTRAINT ck_evaluations_status CHECK (status IN ('pending', 'running', 'scored', 'failed')),
+    CONSTRAINT ck_evaluations_copied CHECK ((copied_from IS NULL) = (status IS NOT NULL)),
+    CONSTRAINT ck_evaluations_copies_are_not_attempted CHECK (copied_from IS NULL OR attempts = 0)
+);
+
+CREATE INDEX ix_evaluations_copied_from ON evaluations (copied_from);
+
+CREATE INDEX ix_evaluations_recipe_id_split ON evaluations (recipe_id, split);
+
+CREATE UNIQUE INDEX uq_evaluations_recipe_once ON evaluations (search_id, recipe_id, split) WHERE copied_from IS NULL;
+
+CREATE TABLE outcomes (
+    evaluation_id INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    documents INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    CONSTRAINT pk_outcomes PRIMARY KEY (evaluation_id, task),
+    CONSTRAINT fk_outcomes_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
+);
+
+CREATE TABLE searches (
+    id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    status TEXT NOT NULL,
+    message TEXT,
+    scope TEXT NOT NULL,
+    base_model TEXT NOT NULL,
+    seed BIGINT NOT NULL,
+    spec TEXT NOT NULL,
+    versions TEXT NOT NULL,
+    created_at DOUBLE NOT NULL,
+    updated_at DOUBLE NOT NULL,
+    lease_owner TEXT,
+    lease_until DOUBLE,
+    CONSTRAINT pk_searches PRIMARY KEY (id),
+    CONSTRAINT ck_searches_status CHECK (status IN ('pending', 'running', 'pausing', 'paused', 'cancelling', 'cancelled', 'finished', 'failed')),
+    CONSTRAINT ck_searches_lease CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
+);
+
+CREATE INDEX ix_searches_name ON searches (name);
+
+CREATE INDEX ix_searches_scope ON searches (scope);
+
+CREATE TABLE task_scores (
+    evaluation_id INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    headline BOOLEAN NOT NULL,
+    value DOUBLE,
+    stderr DOUBLE,
+    n INTEGER NOT NULL,
+    CONSTRAINT pk_task_scores PRIMARY KEY (evaluation_id, task, metric),
+    CONSTRAINT fk_task_scores_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
+);
+
+CREATE INDEX ix_task_scores_task_headline ON task_scores (task, headline);
