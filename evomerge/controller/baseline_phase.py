@@ -1,7 +1,7 @@
 """Scores the baselines, which also give every objective its references and the search its start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines
 from evomerge.controller.events import Listener, PhaseStarted
@@ -27,8 +27,8 @@ def score_baselines(ledger: Ledger, listener: Listener, seed: int) -> list[Score
     listener(PhaseStarted("baselines", len(fixed) + len(spec.models)))
     scored = _score(ledger, fixed)
     ledger.references = _references(ledger, scored)
-    ledger.grade([row.evaluation for row in scored])
-    scored = [_reread(ledger, row) for row in scored]
+    graded = ledger.grade([row.evaluation for row in scored])
+    scored = [replace(row, evaluation=e) for row, e in zip(scored, graded, strict=True)]
     return [*scored, _greedy_soup(ledger, scored[1 : 1 + len(spec.models)])]
 
 
@@ -57,10 +57,6 @@ def _references(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> References:
             )
     base, *experts = (headline_scores(row.evaluation) for row in singles)
     return References(base=base, expert={task: max(e[task] for e in experts) for task in base})
-
-
-def _reread(ledger: Ledger, row: ScoredBaseline) -> ScoredBaseline:
-    return ScoredBaseline(row.baseline, row.candidate, ledger.store.evaluation(row.evaluation.id))
 
 
 def _greedy_soup(ledger: Ledger, experts: Sequence[ScoredBaseline]) -> ScoredBaseline:

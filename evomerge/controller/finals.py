@@ -7,7 +7,6 @@ the winner and all baselines answer the test documents, once.
 from collections.abc import Sequence
 
 from evomerge.controller.baseline_phase import ScoredBaseline
-from evomerge.controller.baselines import GREEDY_SOUP
 from evomerge.controller.events import Listener, Note, PhaseStarted
 from evomerge.controller.evolution import MEAN_LABEL
 from evomerge.controller.ledger import Ledger, rank_key
@@ -24,6 +23,7 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
         return
     if splits.validation > 0:
         listener(PhaseStarted("validation", len(finalists)))
+        ledger.finish(finalists, Split.VALIDATION)
         finalists = _ranked(ledger, finalists, Split.VALIDATION)
     if splits.test > 0:
         rivals = [row.candidate for row in baselines]
@@ -45,15 +45,12 @@ def _ranked(
     ledger: Ledger, candidates: Sequence[CandidateRecord], split: Split
 ) -> list[CandidateRecord]:
     """The scored ones, best first; equal ones by number."""
-    evaluations = ledger.finish(candidates, split)
+    results = ledger.results(split)
     scored = [
-        (evaluation, candidate)
-        for evaluation, candidate in zip(evaluations, candidates, strict=True)
-        if evaluation.status is EvaluationStatus.SCORED
+        (results[candidate.id], candidate)
+        for candidate in candidates
+        if results[candidate.id].status is EvaluationStatus.SCORED
     ]
     scored.sort(key=lambda pair: pair[1].number)
     scored.sort(key=lambda pair: rank_key(pair[0]), reverse=True)
     return [candidate for _, candidate in scored]
-
-
-__all__ = ["GREEDY_SOUP", "find_finalists", "run_finals"]

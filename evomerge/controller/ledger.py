@@ -6,10 +6,18 @@ rather than going on with another one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evomerge.controller.scheduling import Scheduler
 from evomerge.errors import SpecError
-from evomerge.fitness import Fitness, References, Split, TaskScore, compute_fitness
+from evomerge.fitness import (
+    Fitness,
+    References,
+    Split,
+    TaskScore,
+    compute_fitness,
+    needs_references,
+)
 from evomerge.recipe import Recipe
 from evomerge.space import Genome
 from evomerge.store.api import Store
@@ -30,19 +38,17 @@ class Ledger:
         self, store: Store, search: SearchRecord, owner: str, scheduler: Scheduler
     ) -> None:
         self.store, self.search, self.owner = store, search, owner
-        self.references: References | None = None
+        needed = needs_references(search.spec.objective)
+        self.references: References | None = None if needed else References()
         self._scheduler = scheduler
         self._stored = {c.number: c for c in store.candidates(search.id)}
         self._walked: dict[int, CandidateRecord] = {}
+        self._by_id: dict[int, CandidateRecord] = {}
 
     @property
     def walked(self) -> tuple[CandidateRecord, ...]:
         """The candidates passed so far, by number."""
         return tuple(self._walked.values())
-
-    def candidate(self, candidate_id: int) -> CandidateRecord:
-        """A walked candidate by its id."""
-        return self._by_id[candidate_id]
 
     def add(self, new: Sequence[NewCandidate]) -> list[CandidateRecord]:
         """The next candidates, inserted in one transaction where the store lacks them."""
@@ -54,6 +60,7 @@ class Ledger:
             self._stored[record.number] = record
         added = [self._stored[candidate.number] for candidate in new]
         self._walked.update({record.number: record for record in added})
+        self._by_id.update({record.id: record for record in added})
         return added
 
     def new(
@@ -77,22 +84,37 @@ class Ledger:
         )
         return self._scheduler.finish(evaluations, self._by_id, self.grade)
 
-    def grade(self, evaluations: Sequence[EvaluationRecord]) -> None:
-        """Write the fitness of scored evaluations, as far as the references are known."""
-        if self.references is None:
-            return
-        objective = self.search.spec.objective
-        graded = {
-            e.id: compute_fitness(objective, e.scores, self.references)
-            for e in evaluations
-            if e.status is EvaluationStatus.SCORED
-        }
-        if graded:
-            self.store.set_fitness(graded)
+    def grade(self, evaluations: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+        """The evaluations with their fitness, which is stored where it is new.
 
-    @property
-    def _by_id(self) -> dict[int, CandidateRecord]:
-        return {record.id: record for record in self._walked.values()}
+        Before the references are known there is none.
+        """
+        if self.references is None:
+            return list(evaluations)
+        graded = [self._graded(evaluation) for evaluation in evaluations]
+        new = {
+            after.id: fitness
+            for before, after in zip(evaluations, graded, strict=True)
+            if before != after and (fitness := fitness_of(after)) is not None
+        }
+        if new:
+            self.store.set_fitness(new)
+        return graded
+
+    def results(self, split: Split) -> dict[int, EvaluationRecord]:
+        """Every evaluation on a split, by candidate id."""
+        return {e.candidate_id: e for e in self.store.evaluations(self.search.id, split)}
+
+    def _graded(self, evaluation: EvaluationRecord) -> EvaluationRecord:
+        if evaluation.status is not EvaluationStatus.SCORED:
+            return evaluation
+        fitness = compute_fitness(self.search.spec.objective, evaluation.scores, self.references)
+        return replace(
+            evaluation,
+            fitness=fitness.value,
+            fitness_stderr=fitness.stderr,
+            violation=fitness.violation,
+        )
 
     def _check_replay(self, stored: CandidateRecord, walked: NewCandidate) -> None:
         if stored.recipe_id != walked.recipe.recipe_id:

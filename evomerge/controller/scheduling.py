@@ -1,12 +1,12 @@
 """Brings evaluations to an end: dispatches, retries, and listens to the user's wishes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
 from evomerge.controller.events import Listener, Scored
 from evomerge.controller.lease import LeaseKeeper
 from evomerge.dispatch.base import Dispatcher
-from evomerge.errors import CandidateError, WorkerLostError
+from evomerge.errors import CandidateError
 from evomerge.store.api import Store
 from evomerge.store.types import (
     CandidateRecord,
@@ -18,6 +18,7 @@ from evomerge.store.types import (
 from evomerge.worker import Done, Task
 
 FINAL = (EvaluationStatus.SCORED, EvaluationStatus.FAILED)
+Grade = Callable[[Sequence[EvaluationRecord]], list[EvaluationRecord]]
 _WAIT_SECONDS = 0.5
 _STATUS_SECONDS = 1.0
 
@@ -48,79 +49,72 @@ class Scheduler:
 
     def finish(
         self,
-        evaluations: Iterable[EvaluationRecord],
-        candidates: dict[int, CandidateRecord],
-        grade: Callable[[list[EvaluationRecord]], None],
+        evaluations: Sequence[EvaluationRecord],
+        candidates: Mapping[int, CandidateRecord],
+        grade: Grade,
     ) -> list[EvaluationRecord]:
         """Run all `evaluations` that are not final; returns all of them, final, in their order.
 
-        `grade` is called with evaluations as soon as their scores are in the store, before they are
-        announced. Raises StopRequested once nothing is under way any more (pause) or at once
+        `grade` puts fitness to evaluations as soon as their scores are in the store; only then are
+        they announced. Raises StopRequested once nothing is under way any more (pause) or at once
         (cancel), LeaseLostError when another controller took over.
         """
-        wanted = list(evaluations)
-        queue = [e for e in wanted if e.status not in FINAL and e.copied_from is None]
-        replayed = {e.id for e in wanted if e.status in FINAL}
-        self._announce([e for e in wanted if e.id in replayed], candidates, grade, replayed=True)
-        running: dict[int, Task] = {}
+        final = {e.id: e for e in grade([e for e in evaluations if e.status in FINAL])}
+        for evaluation in final.values():
+            self._announce(evaluation, candidates, replayed=True)
+        queue = [e for e in evaluations if e.id not in final and e.copied_from is None]
+        running: set[int] = set()
         while queue or running:
             stopping = self._wished_stop(bool(running))
             while queue and not stopping and len(running) < self._dispatcher.slots:
                 task = self._begin(queue.pop(0), candidates)
-                running[task.evaluation_id] = task
+                running.add(task.evaluation_id)
                 self._dispatcher.submit(task)
             for done in self._dispatcher.wait(_WAIT_SECONDS):
-                del running[done.task.evaluation_id]
-                self._settle(done)
-                ended = self._store.evaluation(done.task.evaluation_id)
+                running.remove(done.task.evaluation_id)
+                ended = self._settle(done)
                 if ended.status in FINAL:
-                    self._announce([ended], candidates, grade, replayed=False)
+                    (final[ended.id],) = grade([ended])
+                    self._announce(final[ended.id], candidates, replayed=False)
                 else:
                     queue.insert(0, ended)
-        final = [self._store.evaluation(e.id) for e in wanted]
-        followers = [e for e in final if e.copied_from is not None and e.id not in replayed]
-        self._announce(followers, candidates, grade, replayed=False)
-        return [self._store.evaluation(e.id) for e in final]
+        followers = [self._store.evaluation(e.id) for e in evaluations if e.id not in final]
+        for evaluation in grade(followers):
+            final[evaluation.id] = evaluation
+            self._announce(evaluation, candidates, replayed=False)
+        return [final[evaluation.id] for evaluation in evaluations]
 
-    def check(self) -> None:
-        """Raise StopRequested or LeaseLostError if it is time to."""
-        self._status_due = 0.0
-        self._wished_stop(False)
-
-    def _begin(self, evaluation: EvaluationRecord, candidates: dict[int, CandidateRecord]) -> Task:
+    def _begin(
+        self, evaluation: EvaluationRecord, candidates: Mapping[int, CandidateRecord]
+    ) -> Task:
         attempt = self._store.begin_attempt(evaluation.id, self._search.id)
         recipe = candidates[evaluation.candidate_id].recipe
-        failures = sum(a.status == "failed" for a in self._store.attempts(evaluation.id))
         # Attempts that a dead controller left behind say nothing about the candidate.
+        failures = self._failures(evaluation.id) if evaluation.attempts else 0
         allowed = attempt + self._max_attempts - failures - 1
         return Task(evaluation.id, attempt, allowed, recipe, evaluation.split)
 
-    def _settle(self, done: Done) -> None:
-        if done.error is None:
-            return
-        if not isinstance(done.error, CandidateError):
-            raise done.error
-        final = done.task.attempt >= done.task.max_attempts
-        if isinstance(done.error, WorkerLostError) and final:
-            message = f"{done.error.message}; given up after {self._max_attempts} lost workers"
-            done = Done(done.task, WorkerLostError(message))
-        assert isinstance(done.error, CandidateError)
-        self._store.fail_attempt(
-            done.task.evaluation_id, done.task.attempt, done.error, final=final
-        )
+    def _failures(self, evaluation_id: int) -> int:
+        return sum(attempt.status == "failed" for attempt in self._store.attempts(evaluation_id))
+
+    def _settle(self, done: Done) -> EvaluationRecord:
+        """What the store has of a task that ended; writes the error that its worker could not."""
+        task, error = done.task, done.error
+        if error is not None:
+            if not isinstance(error, CandidateError):
+                raise error
+            final = task.attempt >= task.max_attempts
+            self._store.fail_attempt(task.evaluation_id, task.attempt, error, final=final)
+        return self._store.evaluation(task.evaluation_id)
 
     def _announce(
         self,
-        evaluations: list[EvaluationRecord],
-        candidates: dict[int, CandidateRecord],
-        grade: Callable[[list[EvaluationRecord]], None],
+        evaluation: EvaluationRecord,
+        candidates: Mapping[int, CandidateRecord],
         *,
         replayed: bool,
     ) -> None:
-        grade(evaluations)
-        for evaluation in evaluations:
-            graded = evaluation if replayed else self._store.evaluation(evaluation.id)
-            self._listener(Scored(candidates[evaluation.candidate_id], graded, replayed))
+        self._listener(Scored(candidates[evaluation.candidate_id], evaluation, replayed))
 
     def _wished_stop(self, running: bool) -> bool:
         """Whether to submit nothing more; raises StopRequested when it is time to leave."""

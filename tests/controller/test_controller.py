@@ -1,0 +1,188 @@
+"""A whole search in one process, with the fake engine and a real SQLite store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evomerge.controller.events import Event, PhaseStarted, Scored
+from evomerge.errors import SpecError
+from evomerge.fitness import EvaluationResult, Split
+from evomerge.recipe import Recipe
+from evomerge.service import (
+    cancel_search,
+    make_dispatcher,
+    pause_search,
+    run_search,
+    submit_search,
+)
+from evomerge.spec import SearchSpec
+from evomerge.store import SQLStore, open_store
+from evomerge.store.types import EvaluationStatus, Origin, SearchStatus
+from tests.support import fake_spec, history
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SQLStore:
+    return open_store(str(tmp_path / "evomerge.db"))
+
+
+class _Stopped(Exception):
+    """Raised by a listener to end a controller as if it had been killed."""
+
+
+def _run(store: SQLStore, search_id: str, listener=lambda event: None) -> SearchStatus:
+    dispatcher = make_dispatcher(store.search(search_id).spec, store.url, inline=True)
+    return run_search(store, search_id, dispatcher, listener)
+
+
+def _submit(store: SQLStore, spec: SearchSpec) -> str:
+    return submit_search(store, spec).id
+
+
+def test_a_search_runs_from_baselines_to_a_tested_winner(store, tmp_path):
+    search = _submit(store, fake_spec(tmp_path))
+    events: list[Event] = []
+    assert _run(store, search, events.append) is SearchStatus.FINISHED
+    phases = [event.name for event in events if isinstance(event, PhaseStarted)]
+    assert phases == ["baselines", "search", "validation", "test"]
+    candidates = store.candidates(search)
+    assert [c.number for c in candidates] == list(range(len(candidates)))
+    labels = {c.label for c in candidates if c.origin is Origin.BASELINE}
+    assert {"base", "expert x", "uniform average", "greedy soup", "TIES", "DARE-TIES"} <= labels
+    tried = [c for c in candidates if c.origin is Origin.SEARCH]
+    assert len(tried) == 18 + 1  # the budget, and the mean of the final distribution
+    tested = {e.candidate_id for e in store.evaluations(search, Split.TEST)}
+    assert len(tested & {c.id for c in tried}) == 1
+    scored = [event for event in events if isinstance(event, Scored)]
+    assert all(event.evaluation.fitness is not None for event in scored[8:])
+
+
+def test_the_search_improves_on_the_experts_and_their_average(store, tmp_path):
+    search = _submit(store, fake_spec(tmp_path, budget={"candidates": 60}))
+    _run(store, search)
+    fitness = {e.candidate_id: e.fitness or 0.0 for e in store.evaluations(search, Split.SEARCH)}
+    candidates = store.candidates(search)
+    best = max(fitness[c.id] for c in candidates if c.origin is Origin.SEARCH)
+    trivial = [c for c in candidates if (c.label or "").startswith(("expert", "uniform", "greedy"))]
+    assert best > max(fitness[c.id] for c in trivial)
+
+
+def test_the_same_seed_gives_the_same_history(tmp_path):
+    spec = fake_spec(tmp_path)
+    histories = []
+    for name in ("one.db", "two.db"):
+        store = open_store(str(tmp_path / name))
+        search = _submit(store, spec)
+        _run(store, search)
+        histories.append(history(store, search))
+    assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("after", [0, 3, 9, 14, 22, 30, 36])
+def test_a_search_stopped_anywhere_resumes_to_the_undisturbed_history(tmp_path, after):
+    spec = fake_spec(tmp_path)
+    calm = open_store(str(tmp_path / "calm.db"))
+    undisturbed = _submit(calm, spec)
+    _run(calm, undisturbed)
+    rough = open_store(str(tmp_path / "rough.db"))
+    search = _submit(rough, spec)
+    left = after
+
+    def stop(event: Event) -> None:
+        nonlocal left
+        if isinstance(event, Scored):
+            left -= 1
+            if left < 0:
+                raise _Stopped
+
+    with pytest.raises(_Stopped):
+        _run(rough, search, stop)
+    assert _run(rough, search) is SearchStatus.FINISHED
+    assert history(rough, search) == history(calm, undisturbed)
+
+
+def test_nothing_is_evaluated_twice_when_a_search_is_resumed(store, tmp_path, monkeypatch):
+    from evomerge.evaluation.fake import FakeEvaluator
+
+    calls: list[tuple[str, str]] = []
+    evaluate = FakeEvaluator.evaluate
+
+    def counted(self: FakeEvaluator, recipe: Recipe, split: Split) -> EvaluationResult:
+        calls.append((recipe.recipe_id, split.value))
+        return evaluate(self, recipe, split)
+
+    monkeypatch.setattr(FakeEvaluator, "evaluate", counted)
+    search = _submit(store, fake_spec(tmp_path))
+
+    def pause_at_twenty(event: Event) -> None:
+        if isinstance(event, Scored) and event.candidate.number == 20:
+            pause_search(store, search)
+
+    assert _run(store, search, pause_at_twenty) is SearchStatus.PAUSED
+    assert _run(store, search) is SearchStatus.FINISHED
+    assert len(calls) == len(set(calls))
+
+
+def test_a_second_search_in_the_same_scope_takes_over_equal_recipes(store, tmp_path):
+    spec = fake_spec(tmp_path)
+    first, second = _submit(store, spec), _submit(store, spec)
+    _run(store, first)
+    _run(store, second)
+    assert all(e.copied_from for e in store.evaluations(second))
+    assert [row[:-1] for row in history(store, first)] == [
+        row[:-1] for row in history(store, second)
+    ]
+
+
+def test_a_cancelled_search_is_over(store, tmp_path):
+    search = _submit(store, fake_spec(tmp_path))
+    assert cancel_search(store, search) is SearchStatus.CANCELLED
+    with pytest.raises(SpecError, match="cancelled already"):
+        _run(store, search)
+
+
+def test_failing_candidates_are_told_as_the_worst_and_the_search_goes_on(
+    store, tmp_path, monkeypatch
+):
+    from evomerge.errors import MergeError
+    from evomerge.evaluation.fake import FakeEvaluator
+
+    evaluate = FakeEvaluator.evaluate
+
+    def sometimes(self: FakeEvaluator, recipe: Recipe, split: Split) -> EvaluationResult:
+        if recipe.merge_method == "task_arithmetic" and int(recipe.recipe_id, 16) % 3 == 0:
+            raise MergeError("NaN in the merged weights", where="model.norm.weight")
+        return evaluate(self, recipe, split)
+
+    monkeypatch.setattr(FakeEvaluator, "evaluate", sometimes)
+    search = _submit(store, fake_spec(tmp_path))
+    assert _run(store, search) is SearchStatus.FINISHED
+    failed = {
+        e.candidate_id for e in store.evaluations(search) if e.status is EvaluationStatus.FAILED
+    }
+    told = [c for c in store.candidates(search) if c.told is not None]
+    assert failed
+    for generation in {c.generation for c in told}:
+        losses = {c.id: c.loss for c in told if c.generation == generation}
+        worst = max(losses.values())
+        assert all(losses[c] == worst for c in failed & losses.keys())
+
+
+def test_losses_keep_the_order_feasible_infeasible_failed():
+    from evomerge.controller.evolution import to_losses
+    from evomerge.fitness import Fitness
+
+    losses = to_losses(
+        [
+            Fitness(0.5, None),
+            Fitness(0.9, None, 0.2),
+            None,
+            Fitness(0.7, None),
+            Fitness(1, None, 0.1),
+        ]
+    )
+    assert np.argsort(losses).tolist() == [3, 0, 4, 1, 2]
+    assert np.isfinite(losses).all()
