@@ -15,6 +15,7 @@ import numpy as np
 
 from evomerge.errors import TaskError
 from evomerge.evaluation.margins import gold_choices, margin_values
+from evomerge.evaluation.remember import remember_documents
 from evomerge.evaluation.tasks import (
     LoadedTask,
     filter_names,
@@ -116,6 +117,7 @@ class _TaskRequests:
             self._by_document[instance.doc_id].append(instance)
         for instances in self._by_document.values():
             instances.sort(key=lambda instance: instance.idx)
+        remember_documents(loaded.task, loaded.documents)
         numbers = self._by_document if has_margins(loaded.task) else ()
         self._gold = {n: gold_choices(loaded.task, loaded.documents[n]) for n in numbers}
 

@@ -22,6 +22,7 @@ from vllm.platforms import current_platform
 
 from evomerge.errors import EvomergeError, MergeError, UsageError
 from evomerge.evaluation.parameter_views import all_hold, find_views
+from evomerge.layout import layer_of
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.recipe import Recipe
 
@@ -45,10 +46,13 @@ class MergeExtension:
     device: torch.device
 
     def evomerge_open(self, models_json: str) -> str:
-        """Map the checkpoints `{name: folder}`; returns the engine's parameter dtype."""
+        """Map the checkpoints `{name: folder}`, base first; returns the engine's parameter dtype."""
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
         self._evomerge_source = MergeSource(models, device=self.device)
+        self._evomerge_layers = next(
+            iter(self._evomerge_source.checkpoints.values())
+        ).index.num_layers
         self._evomerge_views: dict[str, Tensor] = {}
         self._evomerge_timer = _ForwardTimer(self._evomerge_model())
         dtype = str(next(self._evomerge_model().parameters()).dtype)
@@ -63,6 +67,7 @@ class MergeExtension:
         recipe = Recipe.model_validate_json(recipe_json)
         try:
             self._evomerge_source.plan(recipe)
+            self._evomerge_check_layers(recipe)
         except (MergeError, UsageError) as error:
             return json.dumps({"error": _as_json(error), "started": False})
         try:
@@ -95,6 +100,16 @@ class MergeExtension:
             flat = parameter.detach().contiguous().cpu().view(-1)
             digest.update(flat.view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def _evomerge_check_layers(self, recipe: Recipe) -> None:
+        names = (layout.name for layout in self._evomerge_source.layouts(recipe))
+        layers = 1 + max((layer_of(name) or 0 for name in names), default=0)
+        if layers != self._evomerge_layers:
+            raise MergeError(
+                f"the recipe has {layers} layers, the engine {self._evomerge_layers}",
+                where=f"recipe {recipe.recipe_id}",
+                remedy="search over slices of as many layers as the base, or merge it offline",
+            )
 
     def _evomerge_model(self) -> torch.nn.Module:
         model: torch.nn.Module = self.model_runner.get_model()
