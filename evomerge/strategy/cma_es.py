@@ -4,10 +4,15 @@
 search's history to whatever else runs in the process. A private generator is given instead.
 """
 
+import warnings
 from collections.abc import Sequence
 
-import cma
 import numpy as np
+
+with warnings.catch_warnings():
+    # cma looks for matplotlib, which nothing here plots with.
+    warnings.simplefilter("ignore")
+    import cma
 
 from evomerge.space import Genome
 

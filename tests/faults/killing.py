@@ -1,0 +1,88 @@
+"""Starts searches in processes of their own, finds everything they started, and kills some of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+MARK = "EVOMERGE_TEST_MARK"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Victim:
+    """One search run by one driver after the other; every process of it carries a mark."""
+
+    url: str
+    search_id: str
+    mode: str = "ray"
+    log: Path | None = None
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    driver: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": str(ROOT)}
+        output = self.log.open("ab") if self.log else subprocess.DEVNULL
+        self.driver = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.runner", self.url, self.search_id, self.mode],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that carries the mark, the driver included."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            marked = process.environ().get(MARK) == self.mark
+            return marked and process.status() != psutil.STATUS_ZOMBIE
+        except (psutil.Error, OSError):
+            return False
+
+    def kill(self, chooser: random.Random) -> str:
+        """SIGKILL one process, drawn by its role first; returns the role."""
+        roles: dict[str, list[psutil.Process]] = {}
+        for process in self.processes():
+            roles.setdefault(self.role(process), []).append(process)
+        role = chooser.choice(sorted(roles))
+        process = chooser.choice(sorted(roles[role], key=lambda process: process.pid))
+        process.send_signal(signal.SIGKILL)
+        return role
+
+    def role(self, process: psutil.Process) -> str:
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.Error:
+            return "gone"
+        if self.driver is not None and process.pid == self.driver.pid:
+            return "controller"
+        for name in ("_WorkerActor", "raylet/raylet", "gcs_server"):
+            if name in line:
+                return name
+        return "other Ray process"
+
+    def wait_until_gone(self, seconds: float) -> list[str]:
+        """Wait for every process of the mark to end; the command lines of those that did not."""
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return [" ".join(process.cmdline())[:200] for process in left]
+
+
+def shared_memory() -> set[str]:
+    """The names in /dev/shm."""
+    folder = Path("/dev/shm")
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()

@@ -1,0 +1,99 @@
+"""SIGKILL at random moments: the history of a killed and resumed search is the undisturbed one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from evomerge.service import make_dispatcher, run_search, submit_search
+from evomerge.spec import SearchSpec
+from evomerge.store import SQLStore, open_store
+from evomerge.store.types import SearchStatus
+from tests.faults.killing import Victim, shared_memory
+from tests.support import fake_spec, history
+
+
+def _undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
+    store = open_store(str(folder / "calm.db"))
+    search = submit_search(store, spec)
+    run_search(store, search.id, make_dispatcher(spec, store.url, inline=True))
+    return history(store, search.id)
+
+
+def _kill_until_finished(
+    victim: Victim, store: SQLStore, kills: int, chooser: random.Random, longest: float
+) -> Counter[str]:
+    """Kill `kills` processes at random moments, resuming whenever the driver is gone."""
+    killed: Counter[str] = Counter()
+    victim.start()
+    assert victim.driver is not None
+    while store.search(victim.search_id).status is not SearchStatus.FINISHED:
+        if sum(killed.values()) < kills:
+            time.sleep(chooser.uniform(0.0, longest))
+            if victim.driver.poll() is None:
+                killed[victim.kill(chooser)] += 1
+        if victim.driver.poll() is not None:
+            assert victim.wait_until_gone(30) == [], "processes outlived their driver"
+            if store.search(victim.search_id).status is not SearchStatus.FINISHED:
+                victim.start()
+        time.sleep(0.05)
+    victim.driver.wait(60)
+    assert victim.wait_until_gone(30) == []
+    return killed
+
+
+def _scored_twice(store: SQLStore, search_id: str) -> list[int]:
+    """Evaluations that more than one attempt decided."""
+    return [
+        e.id
+        for e in store.evaluations(search_id)
+        if sum(attempt.status == "scored" for attempt in store.attempts(e.id)) > 1
+    ]
+
+
+def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
+    spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.02})
+    calm = _undisturbed(tmp_path, spec)
+    store = open_store(str(tmp_path / "rough.db"))
+    search = submit_search(store, spec)
+    victim = Victim(store.url, search.id, mode="inline", log=tmp_path / "log")
+    killed = _kill_until_finished(victim, store, 10, random.Random(1), longest=3.0)
+    assert sum(killed.values()) >= 5, killed
+    assert history(store, search.id) == calm
+    assert _scored_twice(store, search.id) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
+    before = shared_memory()
+    killed: Counter[str] = Counter()
+    chooser = random.Random(2)
+    round_number = 0
+    while sum(killed.values()) < 30:
+        folder = tmp_path / str(round_number)
+        spec = fake_spec(
+            folder,
+            engine={"name": "fake", "fake_seconds": 0.4},
+            budget={"candidates": 60},
+            workers={"max": 2},
+            strategy={"sigma0": 0.25, "population_size": 6, "seed": round_number},
+        )
+        calm_spec = spec.model_copy(
+            update={"engine": spec.engine.model_copy(update={"fake_seconds": 0})}
+        )
+        calm = _undisturbed(folder, calm_spec)
+        store = open_store(str(folder / "rough.db"))
+        search = submit_search(store, spec)
+        victim = Victim(store.url, search.id, log=folder / "log")
+        killed += _kill_until_finished(victim, store, 15, chooser, longest=12.0)
+        assert history(store, search.id) == calm
+        assert _scored_twice(store, search.id) == []
+        round_number += 1
+    print(f"killed: {dict(killed)} in {round_number} searches")
+    assert killed.keys() >= {"controller", "_WorkerActor"}
+    assert shared_memory() <= before
