@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 from evomerge.errors import CandidateError, EngineError, EvaluationError, EvomergeError
 from evomerge.evaluation.base import Evaluator
-from evomerge.fitness import Split
+from evomerge.fitness import EvaluationResult, Split
 from evomerge.recipe import Recipe
 from evomerge.store.api import Store
-
-MAX_ENGINE_FAILURES = 2
-"""Engines that could not be started, one after the other, before a worker gives up."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,7 @@ class Worker:
 
         Raises EngineError, TaskError, CheckpointError and the like.
         """
-        if self._evaluator is None:
-            self._evaluator = self._make_evaluator()
-        return self._evaluator.versions()
+        return self._started().versions()
 
     def run(self, task: Task) -> None:
         """Score a task and write what came out, good or bad.
@@ -64,19 +59,30 @@ class Worker:
         Raises EngineError only where no engine can be started.
         """
         try:
-            self.prepare()
-            assert self._evaluator is not None
-            result = self._evaluator.evaluate(task.recipe, task.split)
+            result = self._evaluate(task)
         except CandidateError as error:
             self._fail(task, error)
-        except EngineError as error:
-            started = self._evaluator is not None
-            self.close()
-            if not started:
-                raise
-            self._fail(task, EvaluationError(f"the engine failed: {error.message}"))
         else:
             self._store.finish_attempt(task.evaluation_id, task.attempt, result)
+
+    def _evaluate(self, task: Task) -> EvaluationResult:
+        """Score on the engine there is; if that one is broken, once more on a new one."""
+        evaluator = self._started()
+        try:
+            return evaluator.evaluate(task.recipe, task.split)
+        except EngineError:
+            self.close()
+        evaluator = self._started()
+        try:
+            return evaluator.evaluate(task.recipe, task.split)
+        except EngineError as error:
+            self.close()
+            raise EvaluationError(f"two engines broke on it: {error.message}") from error
+
+    def _started(self) -> Evaluator:
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator()
+        return self._evaluator
 
     def _fail(self, task: Task, error: CandidateError) -> None:
         final = not error.retryable or task.attempt >= task.max_attempts
