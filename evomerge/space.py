@@ -9,13 +9,23 @@ or kinds are told apart (mergekit would give them the first layer's value).
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, StrictBool, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    StrictBool,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from evomerge.errors import did_you_mean
+from evomerge.errors import RecipeError, did_you_mean
 from evomerge.layout import KIND_FILTERS, CheckpointIndex, kind_of, layer_of
 from evomerge.methods import METHODS, Parameter, get_method
 from evomerge.recipe import Frozen, Recipe, Rule, Setting, Source, Value, constant
@@ -30,7 +40,7 @@ Per = Literal["model", "layer_group", "kind"]
 class Range(Frozen):
     """A searched parameter. `step` rounds the value, so that equal recipes are found equal."""
 
-    range: tuple[float, float]
+    range: tuple[FiniteFloat, FiniteFloat]
     scale: Literal["linear", "log"] = "linear"
     per: tuple[Per, ...] = ()
     step: float | None = Field(None, gt=0)
@@ -42,6 +52,8 @@ class Range(Frozen):
             raise ValueError(f"range [{low:g}, {high:g}] is empty: write the smaller value first")
         if self.scale == "log" and low <= 0:
             raise ValueError(f"a log scale needs a range above 0, not [{low:g}, {high:g}]")
+        if self.step is not None and self.step > high - low:
+            raise ValueError(f"step {self.step:g} is wider than the range [{low:g}, {high:g}]")
         return self
 
     def decode(self, gene: float) -> float:
@@ -65,8 +77,8 @@ class Range(Frozen):
 
     def _rounded(self, value: float) -> float:
         if self.step is None:
-            return float(f"{value:.6g}")
-        stepped = round(round(value / self.step) * self.step, 12)
+            return float(f"{value:.6g}") + 0.0
+        stepped = round(round(value / self.step) * self.step, 12) + 0.0  # + 0.0: no minus zero
         return min(max(stepped, self.range[0]), self.range[1])
 
 
@@ -77,13 +89,43 @@ class Choice(Frozen):
 
     def decode(self, gene: float) -> str:
         """The option at `gene` in [0, 1]."""
-        return self.choice[min(int(gene * len(self.choice)), len(self.choice) - 1)]
+        return self.choice[min(max(int(gene * len(self.choice)), 0), len(self.choice) - 1)]
 
     def encode(self, option: str) -> float:
         """The middle of the option's part, or of everything where it is none of them."""
         if option not in self.choice:
             return 0.5
         return (self.choice.index(option) + 0.5) / len(self.choice)
+
+
+def _method_arm(value: object) -> str:
+    return "str" if isinstance(value, str) else "Choice"
+
+
+def _parameter_arm(value: object) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "Range" if isinstance(value, (Range, dict)) else "float"
+
+
+MethodField = Annotated[
+    Annotated[str, Tag("str")] | Annotated[Choice, Tag("Choice")], Discriminator(_method_arm)
+]
+ParameterField = Annotated[
+    Annotated[Range, Tag("Range")]
+    | Annotated[StrictBool, Tag("bool")]
+    | Annotated[FiniteFloat, Tag("float")],
+    Discriminator(_parameter_arm),
+]
+"""A searched parameter, or one value for the whole search."""
+
+
+def _spell_out_parameters(schema: dict[str, Any]) -> None:
+    """The JSON schema as files are written: parameters stand beside `method`."""
+    value = schema["properties"].pop("parameters")["additionalProperties"]
+    for method in METHODS.values():
+        for parameter in method.parameters:
+            schema["properties"][parameter.name] = {**value, "description": parameter.doc}
 
 
 class SpaceSpec(Frozen):
@@ -93,11 +135,13 @@ class SpaceSpec(Frozen):
     `seed` feeds random masks (DARE): one for the whole search, so that a recipe has one fitness.
     """
 
-    method: str | Choice
+    model_config = ConfigDict(json_schema_extra=_spell_out_parameters)
+
+    method: MethodField
     layer_groups: int = Field(1, ge=1)
     across_layers: Literal["step", "linear"] = "step"
     seed: int = 0
-    parameters: dict[str, Range | StrictBool | float] = Field(default_factory=dict)
+    parameters: dict[str, ParameterField] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -110,32 +154,58 @@ class SpaceSpec(Frozen):
 
     @model_validator(mode="after")
     def _parameters_exist(self) -> "SpaceSpec":
-        methods = [get_method(name) for name in self.methods]
-        known = {parameter.name: parameter for method in methods for parameter in method.parameters}
-        for name, value in self.parameters.items():
-            if name not in known:
-                raise ValueError(
-                    f"{' and '.join(self.methods)} have no parameter {name!r}; "
-                    f"{did_you_mean(name, [*known, 'layer_groups', 'across_layers'])}"
-                )
-            _check_bounds(known[name], value)
-        missing = [p.name for p in known.values() if p.required and p.name not in self.parameters]
-        if missing:
-            raise ValueError(f"needs a value or a range for {', '.join(missing)}")
+        problems = list(self._problems())
+        if problems:
+            raise ValidationError.from_exception_data("space", problems)
         return self
+
+    def _problems(self) -> Iterator[InitErrorDetails]:
+        """Everything wrong, each at its own place in the file."""
+        try:
+            methods = [get_method(name) for name in self.methods]
+        except RecipeError as error:
+            yield _problem(("method",), error.message, error.remedy or "")
+            return
+        known = {parameter.name: parameter for method in methods for parameter in method.parameters}
+        keys = [*known, *(key for key in type(self).model_fields if key != "parameters")]
+        for name, value in self.parameters.items():
+            place = ("parameters", name)
+            if name not in known:
+                what = f"{' and '.join(self.methods)} takes no {name!r}"
+                yield _problem(place, what, did_you_mean(name, keys))
+            elif found := _unfit(known[name], value):
+                yield _problem(place, *found)
+        for parameter in known.values():
+            if parameter.required and parameter.name not in self.parameters:
+                what = f"{' and '.join(self.methods)} needs {parameter.name} ({parameter.doc})"
+                yield _problem(
+                    (), what, f"add `{parameter.name}: {{range: [low, high]}}`, or a value"
+                )
 
     @property
     def methods(self) -> tuple[str, ...]:
         return (self.method,) if isinstance(self.method, str) else self.method.choice
 
 
-def _check_bounds(parameter: Parameter, value: Range | bool | float) -> None:
-    ends = value.range if isinstance(value, Range) else (value,)
-    for end in ends:
+def _problem(place: tuple[str, ...], message: str, remedy: str) -> InitErrorDetails:
+    # The message goes in as context: pydantic would take braces in it for fields.
+    error = PydanticCustomError("space", "{message}", {"message": message, "remedy": remedy})
+    return {"type": error, "loc": place, "input": None}
+
+
+def _unfit(parameter: Parameter, value: Range | bool | float) -> tuple[str, str] | None:
+    """Why `value` cannot be the parameter's, and the remedy; or None."""
+    name = parameter.name
+    if parameter.kind == "bool" and not isinstance(value, bool):
+        return f"{name} is true or false", f"write `{name}: true` or `{name}: false`"
+    if parameter.kind != "bool" and isinstance(value, bool):
+        return f"{name} is a number", f"write `{name}: 0.5` or `{name}: {{range: [low, high]}}`"
+    for end in value.range if isinstance(value, Range) else (value,):
         if not parameter.accepts(end):
-            raise ValueError(f"{parameter.name} cannot be {end:g} ({parameter.bounds})")
+            return f"{name} cannot be {end:g}", f"write a value {parameter.bounds}"
     if isinstance(value, Range) and "model" in value.per and not parameter.per_model:
-        raise ValueError(f"{parameter.name} has one value for all models: remove `model` from per")
+        return f"{name} has one value for all models", "remove `model` from per"
+    return None
 
 
 @dataclass(frozen=True)
@@ -180,6 +250,7 @@ class SearchSpace:
         self.groups = min(spec.layer_groups, max(index.num_layers, 1))
         self.genes = tuple(self._all_genes())
         self._place = {gene: place for place, gene in enumerate(self.genes)}
+        self._inner_tensors = tuple(name for name in index.tensors if layer_of(name) is not None)
 
     @property
     def dimension(self) -> int:
@@ -250,7 +321,7 @@ class SearchSpace:
             if isinstance(searched, Range):
                 models: tuple[str | None, ...] = self.models if "model" in searched.per else (None,)
                 for model in models:
-                    for kind, group in self._sites(searched.per):
+                    for kind, group in dict.fromkeys(self._sites(searched.per)):
                         yield Gene(name, model, kind, group)
 
     def _sites(self, per: tuple[Per, ...]) -> Iterator[tuple[str | None, int | None]]:
@@ -295,6 +366,8 @@ class SearchSpace:
         self, inner: Mapping[str | None, Value], value: Callable[[str | None, int | None], float]
     ) -> Iterator[Rule]:
         for tensor in self.index.outer_tensors:
+            if any(tensor in name for name in self._inner_tensors):
+                continue  # its name as a filter would catch layers too ("norm.weight")
             kind = kind_of(tensor)
             if kind in OUTER_KINDS:
                 yield Rule(filter=tensor, value=value(kind, None))

@@ -6,9 +6,9 @@ line, the field and what to write instead.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -24,7 +24,10 @@ class StrategySpec(Frozen):
 
     name: Literal["cma", "random"] = "cma"
     sigma0: float = Field(0.25, gt=0, le=1)
-    population_size: int | Literal["auto"] = "auto"
+    population_size: Annotated[
+        Annotated[int, Field(ge=2), Tag("int")] | Annotated[Literal["auto"], Tag("auto")],
+        Discriminator(lambda value: "auto" if isinstance(value, str) else "int"),
+    ] = "auto"
     seed: int = Field(0, ge=0)
 
 
@@ -79,7 +82,10 @@ class SearchSpec(Frozen):
     name: str = Field("search", min_length=1, max_length=100)
     base_model: str
     models: tuple[str, ...] = Field(min_length=1)
-    space: str | SpaceSpec = "ties_per_layer"
+    space: Annotated[
+        Annotated[str, Tag("str")] | Annotated[SpaceSpec, Tag("SpaceSpec")],
+        Discriminator(lambda value: "str" if isinstance(value, str) else "SpaceSpec"),
+    ] = "ties_per_layer"
     objective: Objective
     strategy: StrategySpec = StrategySpec()
     budget: Budget = Budget()
@@ -133,6 +139,11 @@ def load_spec(file: Path) -> SearchSpec:
     if not isinstance(data, dict):
         raise SpecError("holds no mapping", where=str(file), remedy="see `evomerge schema`")
     spec = _validate(data, file)
+    try:
+        _ = spec.space_spec
+    except NotFoundError as error:
+        where = f"{file}:{_line(data, ['space'])}: space"
+        raise NotFoundError(error.message, where=where, remedy=error.remedy) from error
     return _resolve_paths(spec, file.parent.resolve())
 
 
@@ -148,7 +159,7 @@ def _validate(data: Any, file: Path) -> SearchSpec:
 
 def _problems(error: ValidationError, data: Any, file: Path) -> Iterator[SpecError]:
     for detail in error.errors():
-        location = [part for part in detail["loc"] if _is_field(part)]
+        location = _in_file(data, [part for part in detail["loc"] if _is_field(part)])
         where = f"{file}:{_line(data, location)}: {'.'.join(map(str, location))}"
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
@@ -160,6 +171,8 @@ def _problems(error: ValidationError, data: Any, file: Path) -> Iterator[SpecErr
             )
         elif detail["type"] == "missing":
             yield SpecError("missing", where=where, remedy=f"add `{location[-1]}: …`")
+        elif detail["type"] == "space":
+            yield SpecError(message, where=where, remedy=detail["ctx"]["remedy"])
         else:
             given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
             yield SpecError(message + given, where=where, remedy="see docs/search_file.md")
@@ -169,9 +182,16 @@ def _is_field(part: object) -> bool:
     """Whether a part of pydantic's location stands in the file, and is no name of a union's arm."""
     return isinstance(part, int) or (
         isinstance(part, str)
-        and part not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int"}
+        and part not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int", "auto"}
         and not part.startswith(("literal[", "function-", "constrained-"))
     )
+
+
+def _in_file(data: Any, location: Sequence[object]) -> list[object]:
+    """`location` without `parameters` where the file writes a space's parameters beside `method`."""
+    if list(location[:2]) == ["space", "parameters"] and "parameters" not in data["space"]:
+        return ["space", *location[2:]]
+    return list(location)
 
 
 def _line(data: Any, location: Sequence[object]) -> int:
@@ -189,12 +209,12 @@ def _line(data: Any, location: Sequence[object]) -> int:
 
 def _known_keys(model: type[BaseModel], location: Sequence[object]) -> list[str]:
     for part in location:
-        if isinstance(part, int):
-            continue
-        inner = _model_in(model.model_fields[str(part)].annotation)
-        if inner is None:
-            return []
-        model = inner
+        field = model.model_fields.get(str(part))
+        # No field: an index of a list, or a key such as the parameters of a space.
+        if field is None and isinstance(part, str) and model is SpaceSpec:
+            field = model.model_fields["parameters"]
+        if field is not None and (inner := _model_in(field.annotation)) is not None:
+            model = inner
     return list(model.model_fields)
 
 
