@@ -6,10 +6,10 @@ from evomerge.dispatch import Dispatcher, InlineDispatcher
 from evomerge.errors import LeaseLostError, ResourceError, SpecError
 from evomerge.hub import local_folder, pin
 from evomerge.layout import read_index
-from evomerge.preflight import preflight
+from evomerge.preflight import PreflightReport, preflight
 from evomerge.preflight.checks import bind_space
 from evomerge.spec import SearchSpec
-from evomerge.store import SQLStore, make_owner, open_store
+from evomerge.store import SQLStore, make_owner, open_store, store_folder
 from evomerge.store.types import SearchRecord, SearchStatus
 from evomerge.worker import Worker
 
@@ -17,16 +17,31 @@ ENDED = (SearchStatus.FINISHED, SearchStatus.CANCELLED)
 _MOMENT = 5.0
 
 
-def submit_search(
-    store: SQLStore, spec: SearchSpec, *, here: bool = True, search_id: str | None = None
-) -> SearchRecord:
-    """Check a search and write it down; nothing is written where anything is wrong."""
+def check_search(
+    spec: SearchSpec, store: str | None = None, *, here: bool = True
+) -> PreflightReport:
+    """Everything that is wrong with a search, raised; opens no store and writes nothing.
+
+    Args:
+        store: URL of the store that it will be written to.
+        here: whether its workers run on this machine.
+    """
+    names = {model: pin(model) for model in (spec.base_model, *spec.models)}
     pinned = spec.model_copy(
-        update={"base_model": pin(spec.base_model), "models": tuple(map(pin, spec.models))}
+        update={
+            "base_model": names[spec.base_model],
+            "models": tuple(names[model] for model in spec.models),
+        }
     )
-    report = preflight(pinned, store_folder=store.folder, here=here)
+    return preflight(pinned, store_folder=store_folder(store), here=here)
+
+
+def submit_search(
+    store: SQLStore, checked: PreflightReport, *, search_id: str | None = None
+) -> SearchRecord:
+    """Write a checked search down."""
     return store.create_search(
-        report.spec, scope=report.scope, versions=report.versions, search_id=search_id
+        checked.spec, scope=checked.scope, versions=checked.versions, search_id=search_id
     )
 
 
@@ -106,6 +121,7 @@ def _refuse_ended(search: SearchRecord) -> None:
 
 __all__ = [
     "cancel_search",
+    "check_search",
     "make_dispatcher",
     "pause_search",
     "run_search",

@@ -33,9 +33,13 @@ class SQLStore(Searches, Candidates, Evaluations, Attempts, Questions):
     @property
     def folder(self) -> Path | None:
         """Where the file lies; None for a server."""
-        database = self._engine.url.database
-        is_file = self._engine.url.get_backend_name() == "sqlite"
-        return Path(str(database)).parent if is_file else None
+        return store_folder(self.url)
+
+
+def store_folder(url: str | os.PathLike[str] | None = None) -> Path | None:
+    """The folder that holds the store's file, whether it exists or not; None for a server."""
+    resolved = resolve_url(url)
+    return Path(str(resolved.database)).parent if resolved.get_backend_name() == "sqlite" else None
 
 
 def open_store(

@@ -13,6 +13,7 @@ from evomerge.fitness import EvaluationResult, Split
 from evomerge.recipe import Recipe
 from evomerge.service import (
     cancel_search,
+    check_search,
     make_dispatcher,
     pause_search,
     run_search,
@@ -39,7 +40,7 @@ def _run(store: SQLStore, search_id: str, listener=lambda event: None) -> Search
 
 
 def _submit(store: SQLStore, spec: SearchSpec) -> str:
-    return submit_search(store, spec).id
+    return submit_search(store, check_search(spec)).id
 
 
 def test_a_search_runs_from_baselines_to_a_tested_winner(store, tmp_path):

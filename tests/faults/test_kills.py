@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evomerge.service import make_dispatcher, run_search, submit_search
+from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.spec import SearchSpec
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import SearchStatus
@@ -19,7 +19,7 @@ from tests.support import fake_spec, history
 
 def _undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
     store = open_store(str(folder / "calm.db"))
-    search = submit_search(store, spec)
+    search = submit_search(store, check_search(spec))
     run_search(store, search.id, make_dispatcher(spec, store.url, inline=True))
     return history(store, search.id)
 
@@ -59,7 +59,7 @@ def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
     spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.02})
     calm = _undisturbed(tmp_path, spec)
     store = open_store(str(tmp_path / "rough.db"))
-    search = submit_search(store, spec)
+    search = submit_search(store, check_search(spec))
     victim = Victim(store.url, search.id, mode="inline", log=tmp_path / "log")
     killed = _kill_until_finished(victim, store, 10, random.Random(1), longest=3.0)
     assert sum(killed.values()) >= 5, killed
@@ -88,7 +88,7 @@ def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
         )
         calm = _undisturbed(folder, calm_spec)
         store = open_store(str(folder / "rough.db"))
-        search = submit_search(store, spec)
+        search = submit_search(store, check_search(spec))
         victim = Victim(store.url, search.id, log=folder / "log")
         killed += _kill_until_finished(victim, store, 15, chooser, longest=12.0)
         assert history(store, search.id) == calm
