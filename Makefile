@@ -19,7 +19,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Resolving is skipped (versions are pinned), and so is pip's one-core byte-compiling: both cores do it after.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --no-compile
-TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' requirements/cpu.txt)
+# pip itself too: the one that venv brings is years older on Python 3.11, and slower.
+pinned = $(shell sed -n 's/^\($(1)==.*\)/\1/p' requirements/cpu.txt)
 DEPENDENCIES := $(VENV)/.dependencies-installed
 PACKAGE := $(VENV)/.package-installed
 
@@ -37,8 +38,9 @@ $(DEPENDENCIES): requirements/cpu.txt
 	@python="$$(bash requirements/find_python.sh $(PYTHON))"; \
 	echo "setup: $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	@echo "setup: $(TORCH)"
-	@$(PIP) '$(TORCH)' || { echo 'setup: elsewhere the CPU build of torch may need the index that pytorch.org names for it: docs/install.md' >&2; exit 1; }
+	@$(PIP) --quiet '$(call pinned,pip)'
+	@echo "setup: $(call pinned,torch)"
+	@$(PIP) '$(call pinned,torch)' || { echo 'setup: elsewhere the CPU build of torch may need the index that pytorch.org names for it: docs/install.md' >&2; exit 1; }
 	@echo "setup: $$(grep -c == requirements/cpu.txt) pinned packages"
 	@$(PIP) -r requirements/cpu.txt
 	@echo "setup: byte-compiling"
