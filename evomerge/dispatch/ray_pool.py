@@ -55,7 +55,7 @@ def connect(address: str | None, cpus: float | None = None) -> None:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **common,
             )
-    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
+    except Exception as error:  # Ray raises a bare Exception where a node does not come up
         raise ResourceError(
             f"no Ray cluster answers ({_first_line(error)})",
             where=f"--address {address}" if address else "local Ray",
@@ -128,7 +128,13 @@ class RayDispatcher:
 
     def wait(self, seconds: float) -> list[Done]:
         references = [r for s in self._pool for r in (s.running, s.preparing) if r is not None]
-        ready, _ = ray.wait(references, timeout=seconds) if references else ([], [])
+        try:
+            ready, _ = ray.wait(references, timeout=seconds) if references else ([], [])
+        except RayError as error:
+            raise EngineError(
+                f"the Ray cluster went away ({_first_line(error)})",
+                remedy="nothing is lost: `evomerge resume` goes on where it stopped",
+            ) from error
         done = []
         for reference in ready:
             slot = next((s for s in self._pool if s.running is reference), None)
