@@ -1,6 +1,7 @@
 """Workers as Ray actors: one engine each, replaced when they die."""
 
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +46,7 @@ def connect(address: str | None, cpus: float | None = None) -> None:
     }
     try:
         if address is not None:
+            _probe(address)
             ray.init(address=address, **common)
         else:
             # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
@@ -61,6 +63,13 @@ def connect(address: str | None, cpus: float | None = None) -> None:
             where=f"--address {address}" if address else "local Ray",
             remedy="start one with `ray start --head`, or leave --address out to run here",
         ) from error
+
+
+def _probe(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would wait, and then end this process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 class _WorkerActor:

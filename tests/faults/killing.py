@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Victim:
     log: Path | None = None
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     driver: subprocess.Popen[bytes] | None = None
+    seen: set[psutil.Process] = field(default_factory=set)
 
     def start(self) -> None:
         environment = {**os.environ, MARK: self.mark, "PYTHONPATH": str(ROOT)}
@@ -42,13 +44,21 @@ class Victim:
         )
 
     def processes(self) -> list[psutil.Process]:
-        """Everything alive that carries the mark, the driver included."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        """Everything alive that came from the drivers, the driver included.
 
-    def _is_ours(self, process: psutil.Process) -> bool:
+        Found by the mark in the environment, by descent, and by having been seen before: Ray's
+        workers write their title over their environment, and orphans lose their parent.
+        """
+        marked = [process for process in psutil.process_iter() if self._is_marked(process)]
+        self.seen.update(marked)
+        for process in marked:
+            with suppress(psutil.Error):
+                self.seen.update(process.children(recursive=True))
+        return [process for process in self.seen if _is_alive(process)]
+
+    def _is_marked(self, process: psutil.Process) -> bool:
         try:
-            marked = process.environ().get(MARK) == self.mark
-            return marked and process.status() != psutil.STATUS_ZOMBIE
+            return process.environ().get(MARK) == self.mark
         except (psutil.Error, OSError):
             return False
 
@@ -80,6 +90,13 @@ class Victim:
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.2)
         return [" ".join(process.cmdline())[:200] for process in left]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def shared_memory() -> set[str]:

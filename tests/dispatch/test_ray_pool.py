@@ -1,0 +1,72 @@
+"""Searches on real Ray workers, with the fake engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from evomerge.dispatch.ray_pool import RayDispatcher, connect
+from evomerge.errors import ResourceError
+from evomerge.service import check_search, run_search, submit_search
+from evomerge.store import open_store
+from evomerge.store.types import SearchStatus
+from tests.support import fake_spec, history
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    connect(None, cpus=4)
+    yield
+    ray.shutdown()
+
+
+def _run(folder: Path, name: str, spec) -> list[tuple[object, ...]]:
+    store = open_store(str(folder / f"{name}.db"))
+    search = submit_search(store, check_search(spec))
+    dispatcher = RayDispatcher(search.spec, store.url)
+    try:
+        assert run_search(store, search.id, dispatcher) is SearchStatus.FINISHED
+    finally:
+        dispatcher.close()
+    return history(store, search.id)
+
+
+def test_one_and_two_workers_give_the_same_history(tmp_path):
+    histories = [
+        _run(tmp_path, f"workers-{count}", fake_spec(tmp_path, workers={"max": count}))
+        for count in (1, 2)
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_a_worker_that_dies_is_replaced_and_its_candidate_retried(tmp_path):
+    spec = fake_spec(tmp_path, workers={"max": 1}, engine={"name": "fake", "fake_seconds": 0.3})
+    store = open_store(str(tmp_path / "rough.db"))
+    search = submit_search(store, check_search(spec))
+    dispatcher = RayDispatcher(search.spec, store.url)
+    thread = threading.Thread(target=run_search, args=(store, search.id, dispatcher))
+    thread.start()
+    killed = 0
+    while thread.is_alive() and killed < 2:
+        time.sleep(2.0)
+        for pid in dispatcher.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    thread.join(120)
+    dispatcher.close()
+    assert killed == 2
+    assert store.search(search.id).status is SearchStatus.FINISHED
+    calm = _run(tmp_path, "calm", fake_spec(tmp_path, workers={"max": 1}))
+    assert history(store, search.id) == calm
+
+
+def test_more_than_the_cluster_has_is_refused_with_a_remedy(tmp_path):
+    spec = fake_spec(tmp_path, workers={"cpus": 4096})
+    with pytest.raises(ResourceError, match="4096 CPU"):
+        RayDispatcher(spec, "unused").start()
