@@ -1,0 +1,123 @@
+"""The model card of a merge: front matter that the Hugging Face hub reads, and a short body."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evomerge.recipe import Recipe
+
+ScoreRow = tuple[str, str, str, float, float | None, int]
+"""Split, task, metric, value, standard error, documents."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a recipe was found."""
+
+    search_name: str
+    label: str
+    strategy: str
+    seed: int
+    candidates: int
+    scores: Sequence[ScoreRow] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def card_text(title: str, recipe: Recipe, yaml: str, provenance: Provenance | None = None) -> str:
+    """The whole README.md."""
+    parts = [
+        *_front_matter(recipe),
+        f"# {title}",
+        "",
+        _opening(recipe),
+        "",
+        *_models(recipe),
+        *_scores(provenance),
+        "## Recipe",
+        "",
+        "mergekit and `evomerge merge` both read it; it is also in `mergekit_config.yml`.",
+        "",
+        "```yaml",
+        yaml.rstrip(),
+        "```",
+        *_history(provenance),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _opening(recipe: Recipe) -> str:
+    return (
+        f"A merge of language models with `{recipe.merge_method}`, made by evomerge "
+        f"(recipe `{recipe.recipe_id}`)."
+    )
+
+
+def _front_matter(recipe: Recipe) -> list[str]:
+    names = [public_name(model) for model in recipe.all_models()]
+    return [
+        "---",
+        "base_model:",
+        *(f"- {_quoted(name)}" for name in dict.fromkeys(names)),
+        "base_model_relation: merge",
+        "library_name: transformers",
+        "tags:",
+        "- mergekit",
+        "- merge",
+        "---",
+        "",
+    ]
+
+
+def public_name(model: str) -> str:
+    """How others know a model: a hub id without its revision; of a folder, only its name."""
+    if Path(model).is_absolute() or model.startswith((".", "~")):
+        return Path(model).name
+    return model.partition("@")[0]
+
+
+def _quoted(name: str) -> str:
+    plain = all(letter.isalnum() or letter in "-_./" for letter in name) and name[0].isalpha()
+    return name if plain else f'"{name}"'
+
+
+def _models(recipe: Recipe) -> Iterator[str]:
+    yield "## Models"
+    yield ""
+    for model in recipe.all_models():
+        role = " (base)" if model == recipe.base_model else ""
+        yield f"- `{public_name(model)}`{role}"
+    yield ""
+
+
+def _scores(provenance: Provenance | None) -> Iterator[str]:
+    if provenance is None or not provenance.scores:
+        return
+    yield "## Scores"
+    yield ""
+    yield "| split | task | metric | score | standard error | documents |"
+    yield "|---|---|---|---:|---:|---:|"
+    for split, task, metric, value, stderr, count in provenance.scores:
+        error = "" if stderr is None else f"{stderr:.4f}"
+        yield f"| {split} | {task} | {metric} | {value:.4f} | {error} | {count} |"
+    yield ""
+    yield (
+        "The search climbed the search split, so its score is optimistic; validation documents chose "
+        "among finalists; test documents were answered once, at the end."
+    )
+    yield ""
+
+
+def _history(provenance: Provenance | None) -> Iterator[str]:
+    if provenance is None:
+        return
+    versions = ", ".join(f"{name} {found}" for name, found in sorted(provenance.versions.items()))
+    yield ""
+    yield "## How it was found"
+    yield ""
+    yield (
+        f"It is {provenance.label} of the search `{provenance.search_name}`: strategy "
+        f"{provenance.strategy}, seed {provenance.seed}, {provenance.candidates} candidates."
+    )
+    if versions:
+        yield ""
+        yield f"Versions: {versions}."
