@@ -1,0 +1,15 @@
+"""The command line: thin commands over `evomerge.service`, `results`, `report` and `export`.
+
+Results go to stdout, everything else to stderr. Heavy imports happen inside commands, so that
+`evomerge --help` is quick and loads neither torch, ray nor vllm.
+"""
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point `evomerge`; ends the process with the command's exit code."""
+    from evomerge.cli.exits import run
+
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))

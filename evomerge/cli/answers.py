@@ -1,0 +1,113 @@
+"""`query`, `report`, `export`: what a search found, for other tools."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evomerge.cli.options import FormatOption, SearchArgument, StoreOption
+from evomerge.cli.output import Format, QueryFormat, note, plain, print_json, print_table
+from evomerge.cli.progress import counted
+from evomerge.cli.stores import store_at
+from evomerge.errors import UsageError
+
+
+def query(
+    name: Annotated[
+        str | None, typer.Argument(help="A query's name; without it, all are listed.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="Repeatable.")
+    ] = None,
+    store: StoreOption = None,
+    format: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.TABLE,
+) -> None:
+    """Run one of the stored SQL questions."""
+    if name is None:
+        _list_queries(format)
+        return
+    parameters = dict(_key_value(text) for text in parameter or ())
+    with store_at(store) as opened:
+        columns, rows = opened.query(name, parameters)
+    if format is QueryFormat.JSON:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif format is QueryFormat.CSV:
+        csv.writer(sys.stdout).writerows([columns, *rows])
+    else:
+        print_table(columns, rows)
+
+
+def _list_queries(format: QueryFormat) -> None:
+    from evomerge.resources import resource_folder
+
+    files = sorted((resource_folder("db") / "queries").glob("*.sql"))
+    found = [(file.stem, _first_comment(file)) for file in files]
+    if format is QueryFormat.JSON:
+        print_json([{"query": name, "answers": answers} for name, answers in found])
+    else:
+        print_table(["query", "what it answers"], found)
+
+
+def _first_comment(file: Path) -> str:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix("--").strip() for line in lines if line.startswith("--")), "")
+
+
+def _key_value(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(
+            f"{text!r} is no KEY=VALUE", where="--parameter", remedy="write -p search=quick-fox"
+        )
+    for number in (int, float):
+        try:
+            return key, number(value)
+        except ValueError:
+            continue
+    return key, value
+
+
+def report(
+    search: SearchArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Default: evomerge-SEARCH.html."),
+    ] = None,
+    store: StoreOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Write a report of a search: one HTML file that needs no network."""
+    from evomerge.report import write_report
+
+    with store_at(store) as opened:
+        record = opened.search(search)
+        file = write_report(opened, record.id, out or Path(f"evomerge-{record.id}.html"))
+    if format is Format.JSON:
+        print_json({"search": record.id, "report": file.resolve()})
+    else:
+        note(f"report: {file}")
+
+
+def export(
+    candidate: Annotated[
+        str, typer.Argument(help="A candidate's id, SEARCH:NUMBER, or SEARCH for its winner.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
+    store: StoreOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Write a candidate as a checkpoint: weights, tokenizer, mergekit configuration, model card."""
+    from evomerge.export import export_candidate, find_candidate
+
+    with store_at(store) as opened:
+        found = find_candidate(opened, candidate)
+        with counted(f"merging {found.recipe_id} into {out}") as count:
+            export_candidate(opened, found, out, progress=count, notify=note)
+    if format is Format.JSON:
+        print_json(
+            plain({"candidate": found.id, "recipe_id": found.recipe_id, "out": out.resolve()})
+        )
+    else:
+        note(f"{out} holds the merged model")

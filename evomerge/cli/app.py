@@ -1,0 +1,65 @@
+"""All commands, in the order in which a user meets them."""
+
+from typing import Annotated
+
+import typer
+
+from evomerge import __version__
+from evomerge.cli import (
+    answers,
+    best,
+    control,
+    demo,
+    doctor,
+    follow,
+    maintenance,
+    merge,
+    run,
+)
+
+app = typer.Typer(
+    name="evomerge",
+    help="Evolutionary merge search for language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 your mistake, 70 our fault, 130 interrupted.",
+)
+
+SEARCHING, FOLLOWING, ANSWERS, TOOLS = "Search", "Follow and steer", "Answers", "Tools"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evomerge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Evolutionary merge search for language models."""
+
+
+app.command("demo", rich_help_panel=SEARCHING)(demo.demo)
+app.command("run", rich_help_panel=SEARCHING)(run.run)
+app.command("submit", rich_help_panel=SEARCHING)(run.submit)
+app.command("validate", rich_help_panel=SEARCHING)(run.validate)
+app.command("resume", rich_help_panel=SEARCHING)(run.resume)
+app.command("status", rich_help_panel=FOLLOWING)(follow.status)
+app.command("list", rich_help_panel=FOLLOWING)(follow.list_searches)
+app.command("watch", rich_help_panel=FOLLOWING)(follow.watch)
+app.command("pause", rich_help_panel=FOLLOWING)(control.pause)
+app.command("cancel", rich_help_panel=FOLLOWING)(control.cancel)
+app.command("best", rich_help_panel=ANSWERS)(best.best)
+app.command("query", rich_help_panel=ANSWERS)(answers.query)
+app.command("report", rich_help_panel=ANSWERS)(answers.report)
+app.command("export", rich_help_panel=ANSWERS)(answers.export)
+app.command("merge", rich_help_panel=TOOLS)(merge.merge)
+app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
+app.command("schema", rich_help_panel=TOOLS)(maintenance.schema)
+app.add_typer(maintenance.db, name="db", rich_help_panel=TOOLS)

@@ -1,0 +1,101 @@
+"""`best`: the best recipes of a search, of a base model, or of the whole store."""
+
+from typing import Annotated, Any
+
+import typer
+
+from evomerge.cli.options import StoreOption
+from evomerge.cli.output import BestFormat, note, print_json, print_table, stdout
+from evomerge.cli.stores import store_at
+from evomerge.fitness import Split
+from evomerge.recipe import to_config
+from evomerge.store.types import BestRow
+
+
+def best(
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="ID", help="Only of this search.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="MODEL", help="Only merges on this base model.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Rank by this task's score, not by fitness.")
+    ] = None,
+    split: Annotated[
+        Split | None, typer.Option("--split", help="Documents to compare on; search by default.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 10,
+    store: StoreOption = None,
+    format: Annotated[
+        BestFormat, typer.Option("--format", help="yaml prints mergekit configurations.")
+    ] = BestFormat.TABLE,
+) -> None:
+    """The best candidates, best first."""
+    with store_at(store) as opened:
+        search_id = opened.search(search).id if search else None
+        rows = opened.best(
+            search_id=search_id, base_model=base, task=task, split=split, limit=limit
+        )
+    if format is BestFormat.JSON:
+        print_json([_plain(row) for row in rows])
+    elif not rows:
+        note("nothing scored matches")
+    elif format is BestFormat.YAML:
+        stdout().print(_yaml(rows), markup=False, soft_wrap=True, end="")
+    else:
+        _table(rows)
+
+
+def _name(row: BestRow) -> str:
+    return row.label or f"candidate {row.number}"
+
+
+def _table(rows: list[BestRow]) -> None:
+    tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
+    columns = ["candidate", "search", "number", "what", "method", "split", "fitness", "±", *tasks]
+    cells = [
+        (
+            row.candidate_id,
+            row.search_id,
+            row.number,
+            _name(row),
+            row.recipe.merge_method,
+            row.split.value,
+            row.fitness,
+            row.stderr,
+            *(row.scores.get(task) for task in tasks),
+        )
+        for row in rows
+    ]
+    print_table(columns, cells, right=["candidate", "number", "fitness", "±", *tasks])
+
+
+def _plain(row: BestRow) -> dict[str, Any]:
+    return {
+        "candidate": row.candidate_id,
+        "search": row.search_id,
+        "search_name": row.search_name,
+        "number": row.number,
+        "origin": row.origin,
+        "label": row.label,
+        "split": row.split,
+        "fitness": row.fitness,
+        "stderr": row.stderr,
+        "scores": dict(row.scores),
+        "recipe": to_config(row.recipe),
+    }
+
+
+def _yaml(rows: list[BestRow]) -> str:
+    from evomerge.merging.mergekit_yaml import dump_recipe
+
+    return "---\n".join(_heading(row) + dump_recipe(row.recipe) for row in rows)
+
+
+def _heading(row: BestRow) -> str:
+    error = "" if row.stderr is None else f" ± {row.stderr:.4f}"
+    return (
+        f"# {_name(row)} of search {row.search_id} ({row.search_name}): "
+        f"{row.split.value} fitness {row.fitness:.4f}{error}\n"
+    )

@@ -1,0 +1,113 @@
+"""Tables for people, JSON for programs: stdout carries results alone."""
+
+import dataclasses
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_WIDE = 200
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class BestFormat(StrEnum):
+    """How the best recipes are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+class QueryFormat(StrEnum):
+    """How rows of a query are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def stdout() -> Console:
+    """Where results go. Into a pipe, lines are as long as they need to be."""
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(file=sys.stdout, highlight=False, width=wide, soft_wrap=False)
+
+
+def stderr() -> Console:
+    """Where progress, notes and errors go; long lines are left to the terminal."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for the person who watches."""
+    stderr().print(text, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, and nothing else; NaN and infinity become null."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it."""
+    if value is None or isinstance(value, bool | int | str):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return _plain_object(value)
+
+
+def _plain_object(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return [plain(item) for item in value] if isinstance(value, Iterable) else str(value)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str | None = None,
+    right: Iterable[str] = (),
+    bold: int | None = None,
+) -> None:
+    """A table; columns named in `right` are aligned to the right, row `bold` is set in bold."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    aligned = set(right)
+    for column in columns:
+        table.add_column(escape(column), justify="right" if column in aligned else "left")
+    for place, row in enumerate(rows):
+        table.add_row(*(escape(cell(x)) for x in row), style="bold" if place == bold else None)
+    stdout().print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}" if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M")
+    return str(value)

@@ -1,0 +1,208 @@
+"""`run`, `submit`, `validate`, `resume`: starting searches."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from evomerge.cli.exits import FAILED, INTERRUPTED
+from evomerge.cli.options import (
+    AddressOption,
+    FormatOption,
+    InlineOption,
+    SearchArgument,
+    SearchFile,
+    StoreOption,
+)
+from evomerge.cli.output import Format, note, print_json, stderr
+from evomerge.cli.progress import SearchProgress
+from evomerge.cli.stores import store_at
+from evomerge.errors import Problems, UsageError
+from evomerge.spec import SearchSpec, load_spec
+from evomerge.store import SQLStore
+from evomerge.store.types import SearchRecord, SearchStatus
+
+SearchIdOption = Annotated[
+    str | None, typer.Option("--search-id", metavar="ID", help="Its id, instead of a random one.")
+]
+ClusterOption = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster, or `auto`.")
+]
+
+
+def run(
+    file: SearchFile,
+    address: AddressOption = None,
+    store: StoreOption = None,
+    inline: InlineOption = False,
+    search_id: SearchIdOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Run a search here, on a local Ray or on the cluster at --address."""
+    from evomerge.service import check_search, submit_search
+
+    with checking():
+        checked = check_search(load_spec(file), store, here=address is None)
+    with store_at(store, create=True) as opened:
+        search = submit_search(opened, checked, search_id=search_id)
+        announce(search, store)
+        drive(opened, search, address, inline)
+        show(opened, search.id, format)
+
+
+def submit(
+    file: SearchFile,
+    address: ClusterOption,
+    store: StoreOption = None,
+    search_id: SearchIdOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Hand a search to a Ray cluster and return; it runs on without this terminal."""
+    from evomerge.service import check_search, submit_detached, submit_search
+
+    with checking():
+        checked = check_search(load_spec(file), store, here=False)
+    with store_at(store, create=True) as opened:
+        search = submit_search(opened, checked, search_id=search_id)
+        submit_detached(opened, search.id, address)
+        if format is Format.JSON:
+            print_json({"search": search.id, "name": search.name, "address": address})
+        else:
+            announce(search, store)
+            note(f"watch it with: evomerge watch {search.id}{_store_hint(store)}")
+
+
+def validate(file: SearchFile, format: FormatOption = Format.TABLE) -> None:
+    """Check a search file, its models, tasks and this machine; nothing is written or started."""
+    try:
+        checked = _check(load_spec(file))
+    except UsageError as error:
+        if format is Format.JSON:
+            print_json({"file": file, "valid": False, "problems": _problems(error)})
+            raise typer.Exit(error.exit_code) from error
+        raise
+    if format is Format.JSON:
+        print_json({"file": file, "valid": True, **checked})
+    else:
+        for key, value in checked.items():
+            note(f"{key.replace('_', ' '):<12} {value}")
+        note(f"{file} is fine")
+
+
+def resume(
+    search: SearchArgument,
+    address: AddressOption = None,
+    store: StoreOption = None,
+    inline: InlineOption = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Give it to the cluster at --address and return.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Go on with a paused, failed or killed search where it stopped."""
+    with store_at(store) as opened:
+        record = opened.search(search)
+        if detach:
+            _resume_detached(opened, record, address)
+            return
+        announce(record, store)
+        drive(opened, record, address, inline)
+        show(opened, record.id, format)
+
+
+def _resume_detached(store: SQLStore, search: SearchRecord, address: str | None) -> None:
+    from evomerge.service import submit_detached
+
+    if address is None:
+        raise UsageError(
+            "--detach needs a cluster", where="--address", remedy="add --address HOST:PORT"
+        )
+    submit_detached(store, search.id, address)
+    note(f"search {search.id} goes on at {address}; watch it with: evomerge watch {search.id}")
+
+
+def announce(search: SearchRecord, store: str | None) -> None:
+    """Say the id and how to go on, before anything can go wrong."""
+    again = f"evomerge resume {search.id}{_store_hint(store)}"
+    note(f"search {search.id} ({search.name}) · stop with Ctrl-C, go on with: {again}")
+
+
+def _store_hint(store: str | None) -> str:
+    """Repeats --store, without which another store would be opened."""
+    import os
+
+    if store is None or store == os.environ.get("EVOMERGE_STORE"):
+        return ""
+    return f" --store {store}"
+
+
+def drive(store: SQLStore, search: SearchRecord, address: str | None, inline: bool) -> None:
+    """Run a search with progress; Ctrl-C and SIGTERM pause it and end with exit code 130."""
+    from evomerge.service import make_dispatcher, run_search
+
+    dispatcher = make_dispatcher(search.spec, store.url, address, inline=inline)
+    try:
+        with terminable(), SearchProgress(store, search.id) as progress:
+            status = run_search(store, search.id, dispatcher, progress)
+    except KeyboardInterrupt:
+        note(f"search {search.id} is paused; go on with: evomerge resume {search.id}")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        dispatcher.close()
+    if status is not SearchStatus.FINISHED:
+        note(f"search {search.id} is {status}")
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that `kill` and `docker stop` pause cleanly too."""
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def checking() -> Iterator[None]:
+    """A sign of life while models and tasks are looked at."""
+    console = stderr()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status("checking models, tasks and this machine …"):
+        yield
+
+
+def show(store: SQLStore, search_id: str, format: Format) -> None:
+    """The results table of a search that has ended."""
+    from evomerge.cli.tables import print_results
+    from evomerge.results import read_results
+
+    print_results(read_results(store, store.search(search_id)), format)
+
+
+def _check(spec: SearchSpec) -> dict[str, Any]:
+    from evomerge.service import check_search
+
+    with checking():
+        report = check_search(spec)
+    return {
+        "name": spec.name,
+        "dimension": report.space.dimension,
+        "budget": f"{spec.budget.candidates} candidates",
+        "tasks": [f"{t.task} ({t.metric or 'acc'})" for t in report.spec.objective.tasks],
+    }
+
+
+def _problems(error: UsageError) -> list[dict[str, str | None]]:
+    several = error.problems if isinstance(error, Problems) else (error,)
+    return [{"where": e.where, "problem": e.message, "remedy": e.remedy} for e in several]
