@@ -36,9 +36,11 @@ _ITEM_SIZES = {
     "I16": 2,
     "I8": 1,
     "U8": 1,
+    "BOOL": 1,
 }
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
 _MAX_HEADER = 100_000_000
+_INDEX = "model.safetensors.index.json"
 
 
 def kind_of(name: str) -> str:
@@ -128,30 +130,54 @@ def read_index(path: Path) -> CheckpointIndex:
             where=str(path),
             remedy="check the path in base_model and models",
         )
+    home = _weight_map(path)
     tensors: dict[str, TensorInfo] = {}
     for file in weight_files(path):
         for info in _read_header(file):
-            tensors[info.name] = info
+            if home.get(info.name, file.name) == file.name:
+                tensors[info.name] = info
+    lost = [name for name in home if name not in tensors]
+    if lost:
+        raise _broken(path / home[lost[0]], f"lacks {lost[0]}, which {_INDEX} says it holds")
     return CheckpointIndex(path, _read_config(path), tensors)
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
-    """The safetensors files of a checkpoint, following its index where there is one."""
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        files = tuple(path / name for name in sorted(set(_load_json(index)["weight_map"].values())))
+    """The safetensors files of a checkpoint, following its index where there is one.
+
+    `model.safetensors` alone where it stands without an index, as transformers has it: folders from
+    the hub also hold copies in other layouts (`consolidated.safetensors`).
+    """
+    whole = path / "model.safetensors"
+    if names := set(_weight_map(path).values()):
+        files = tuple(path / name for name in sorted(names))
     else:
-        files = tuple(sorted(path.glob("*.safetensors")))
+        files = (whole,) if whole.is_file() else tuple(sorted(path.glob("*.safetensors")))
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise CheckpointError(
             f"the index names files that are missing: {', '.join(missing)}",
-            where=str(index),
+            where=str(path / _INDEX),
             remedy="download the model again",
         )
     if not files:
         raise _no_safetensors(path)
     return files
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """Which file the index says that each tensor is in; empty where there is no index."""
+    file = path / _INDEX
+    if not file.is_file():
+        return {}
+    found = _load_json(file).get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise CheckpointError(
+            "has no weight_map of tensors to files",
+            where=str(file),
+            remedy="download the model again",
+        )
+    return found
 
 
 def _no_safetensors(path: Path) -> CheckpointError:
@@ -180,7 +206,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _load_json(file: Path) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        loaded = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(loaded, dict):
+            raise ValueError("holds no mapping")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"cannot be read as JSON ({error})", where=str(file), remedy="download the model again"
@@ -196,20 +224,23 @@ def _read_header(file: Path) -> list[TensorInfo]:
             if length > min(size - 8, _MAX_HEADER):
                 raise ValueError("header longer than the file")
             header = json.loads(stream.read(length))
-    except (OSError, ValueError, struct.error) as error:
+        header.pop("__metadata__", None)
+        infos = [_tensor_info(file, name, entry, 8 + length) for name, entry in header.items()]
+    except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
         raise _broken(file, f"not a readable safetensors file ({error})") from error
-    header.pop("__metadata__", None)
-    infos = [_tensor_info(file, name, entry, 8 + length) for name, entry in header.items()]
     if any(info.end > size for info in infos):
         raise _broken(file, f"truncated: {size:,} bytes, its header promises more")
     return infos
 
 
 def _tensor_info(file: Path, name: str, entry: dict[str, Any], offset: int) -> TensorInfo:
-    start, end = entry["data_offsets"]
-    return TensorInfo(
-        name, entry["dtype"], tuple(entry["shape"]), file, offset + start, offset + end
-    )
+    start, end = (int(place) for place in entry["data_offsets"])
+    shape = tuple(int(side) for side in entry["shape"])
+    info = TensorInfo(name, entry["dtype"], shape, file, offset + start, offset + end)
+    size = _ITEM_SIZES.get(info.dtype)
+    if start < 0 or end < start or (size is not None and end - start != size * info.numel):
+        raise ValueError(f"{name}: {end - start} bytes for {info.dtype} of shape {list(shape)}")
+    return info
 
 
 def _broken(file: Path, problem: str) -> CheckpointError:

@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, model_validator
 
-Value = StrictBool | float | tuple[float, ...]
+Gradient = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
+Value = StrictBool | FiniteFloat | Gradient
 """A scalar, or a gradient: values spread evenly from the first layer to the last."""
 
 
@@ -68,6 +69,12 @@ class Recipe(Frozen):
     tokenizer_source: str | None = None
     chat_template: str | None = None
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _models_or_slices(self) -> "Recipe":
+        if (self.models is None) == (self.slices is None):
+            raise ValueError("give either `models` or `slices`")
+        return self
 
     @property
     def output_dtype(self) -> str | None:

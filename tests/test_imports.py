@@ -44,7 +44,7 @@ def _top_level_imports(source: str) -> list[str]:
 
 def _loads_engine(name: str) -> bool:
     """Whether importing `name` at once brings an engine in; found out in the source alone."""
-    if name.split(".")[0] in ENGINES:
+    if name.split(".", maxsplit=1)[0] in ENGINES:
         return True
     file = ROOT / (name.replace(".", "/") + ".py")
     if not name.startswith("evomerge.") or not file.is_file():

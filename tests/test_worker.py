@@ -47,7 +47,7 @@ class ScriptedEvaluator:
 
 
 RESULT = EvaluationResult((), ())
-TASK = Task(5, 1, 3, Recipe(merge_method="linear"), Split.SEARCH)
+TASK = Task(5, 1, 3, Recipe(merge_method="linear", models=()), Split.SEARCH)
 
 
 def _worker(script):
