@@ -36,6 +36,7 @@ class Checkpoint:
 
     index: CheckpointIndex
     _maps: dict[Path, mmap.mmap] = field(default_factory=dict)
+    _marks: dict[Path, str] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -77,6 +78,14 @@ class Checkpoint:
         """Every tensor, sorted by name."""
         for name in sorted(self.index.tensors):
             yield name, self.tensor(self.index.tensors[name])
+
+    def fingerprint(self, info: TensorInfo) -> str:
+        """Names a stored tensor: file, size and modification time when first asked, offsets."""
+        if info.file not in self._marks:
+            status = info.file.stat()
+            mark = f"{info.file.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+            self._marks[info.file] = mark
+        return f"{self._marks[info.file]}:{info.start}:{info.end}"
 
     def _map(self, file: Path) -> mmap.mmap:
         if file not in self._maps:

@@ -9,7 +9,7 @@ from torch import Tensor
 from evomerge.errors import CheckpointError
 from evomerge.layout import FLOAT_DTYPES, TensorInfo
 from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
-from evomerge.merging.statistics import StatisticsCache, fingerprint
+from evomerge.merging.statistics import StatisticsCache
 
 _BLOCK = 1 << 22
 
@@ -23,7 +23,7 @@ def ensure_finite(checkpoint: Checkpoint, cache: StatisticsCache) -> None:
     """The same for an opened checkpoint. Reads every weight once; later calls read the cache."""
     infos = sorted(checkpoint.index.tensors.values(), key=lambda info: info.name)
     floats = [info for info in infos if info.dtype in FLOAT_DTYPES]
-    prints = [fingerprint(info) for info in floats]
+    prints = [checkpoint.fingerprint(info) for info in floats]
     found = cache.get(("finite", *prints), lambda: _finite_flags(checkpoint, floats))
     broken = [info for info, good in zip(floats, found, strict=True) if not good]
     if broken:

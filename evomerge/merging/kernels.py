@@ -1,7 +1,7 @@
 """One pass over one chunk: read in any dtype, trim, combine in fp32, round once, look for overflow.
 
-The same function runs eagerly on small chunks and, compiled, over whole tensors, where reading,
-masks, arithmetic and writing are fused into one loop. Both give the same bits. Everything that
+The same function runs eagerly on small chunks and, compiled for a GPU, over whole tensors, where
+reading, masks, arithmetic and writing are fused (`native` does that on the CPU). Everything that
 changes between candidates comes in as tensors, so that a new candidate never compiles again.
 
 Shapes: C entries of a chunk, N models.
@@ -10,6 +10,7 @@ Shapes: C entries of a chunk, N models.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from evomerge.methods import Trim, get_method
 from evomerge.methods.base import Inputs
 
 Step = Callable[..., Tensor]
-FLOATS_PER_MODEL = 3
+FLOATS_PER_MODEL = 4
 INTS_PER_MODEL = 4
 
 
@@ -29,6 +30,7 @@ class Variant:
     method: str
     models: int
     normalize: bool
+    mixed_signs: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,17 @@ class Knobs:
 
 
 def pack_floats(models: Sequence[Knobs], divisor: float, scale: float) -> Tensor:
-    """fp32 [3 N + 2]: weight, coefficient, threshold of each model, then divisor and lambda."""
-    own = [x for knobs in models for x in (knobs.weight, knobs.coefficient, knobs.threshold)]
+    """fp32 [4 N + 2]: weight, coefficient, threshold, next float for each model, divisor, lambda."""
+    own = [
+        value
+        for knobs in models
+        for value in (knobs.weight, knobs.coefficient, knobs.threshold, _next(knobs.threshold))
+    ]
     return torch.tensor([*own, divisor, scale], dtype=torch.float32)
+
+
+def _next(threshold: float) -> float:
+    return float(np.nextafter(np.float32(threshold), np.float32(np.inf)))
 
 
 def pack_ints(models: Sequence[Knobs], start: int, count: int) -> Tensor:
@@ -101,6 +111,7 @@ def make_step(variant: Variant) -> Step:
             divisor=floats[-2],
             scale=floats[-1],
             normalize=variant.normalize,
+            mixed_signs=variant.mixed_signs,
         )
         merged_C: Tensor = method.kernel(inputs)
         out_C.copy_(merged_C)
@@ -120,8 +131,9 @@ def _keeps(
     for i, delta_C in enumerate(deltas):
         own = ints[INTS_PER_MODEL * i : INTS_PER_MODEL * (i + 1)]
         if trim is Trim.MAGNITUDE:
-            size_C, threshold = delta_C.abs(), floats[FLOATS_PER_MODEL * i + 2]
-            keeps.append((size_C > threshold) | ((size_C == threshold) & (index_C < own[0])))
+            # Ties below the cutoff are kept, above it they are not: one comparison does for both.
+            at, above = floats[FLOATS_PER_MODEL * i + 2], floats[FLOATS_PER_MODEL * i + 3]
+            keeps.append(delta_C.abs() >= at.where(index_C < own[0], above))
         else:
             keeps.append(hash_31(index_C + ints[-1], own[2], own[3]) <= own[1])
     return keeps

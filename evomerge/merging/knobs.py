@@ -11,7 +11,7 @@ from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.kernels import Knobs
 from evomerge.merging.masks import keep_limit, mask_key
 from evomerge.merging.plan import Layout, Part, TensorPlan
-from evomerge.merging.statistics import StatisticsCache, fingerprint
+from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.thresholds import ALL, Bits, Kept, Table
 from evomerge.methods import Trim, get_method
 from evomerge.methods.slerp import slerp_weights
@@ -49,7 +49,7 @@ class KnobMaker:
 
     def _slerp(self, plan: TensorPlan) -> Scalars:
         base, other = plan.layout.parts
-        key = ("cosine", fingerprint(base.info), fingerprint(other.info))
+        key = ("cosine", self._print(base), self._print(other))
         found = self._cache.get(
             key, lambda: np.array([thresholds.cosine(*self._pair(base, other))])
         )
@@ -59,17 +59,15 @@ class KnobMaker:
     def _knobs(self, recipe: Recipe, plan: TensorPlan, trim: Trim, number: int) -> Knobs:
         values, part = plan.own[number], plan.layout.parts[number]
         weight, density = float(values["weight"]), float(values.get("density", 1.0))
-        key = mask_key(recipe.seed, recipe.all_models().index(part.model), part.info.name)
+        if trim is Trim.NONE:
+            return Knobs(weight, weight)
+        key = (0, 0)
+        if trim is Trim.RANDOM:
+            key = mask_key(recipe.seed, recipe.all_models().index(part.model), part.info.name)
         rescale = bool(plan.values.get("rescale", False))
         kept = self._kept(plan.layout, part, trim, density, key, rescale)
-        return Knobs(
-            weight=weight,
-            coefficient=weight * kept.rescale if rescale else weight,
-            threshold=kept.threshold,
-            cutoff=kept.cutoff,
-            limit=keep_limit(density),
-            key=key,
-        )
+        coefficient = weight * kept.rescale if rescale else weight
+        return Knobs(weight, coefficient, kept.threshold, kept.cutoff, keep_limit(density), key)
 
     def _kept(
         self,
@@ -81,7 +79,7 @@ class KnobMaker:
         rescale: bool,
     ) -> Kept:
         random = trim is Trim.RANDOM
-        if trim is Trim.NONE or density >= 1.0 or (random and not rescale):
+        if density >= 1.0 or (random and not rescale):
             return ALL
         assert layout.base is not None
         base = layout.base
@@ -93,7 +91,7 @@ class KnobMaker:
         return thresholds.magnitude_kept(bits, density)
 
     def _table(self, base: Part, part: Part, key: tuple[int, int] | None) -> Table:
-        name = ("trim", key, fingerprint(base.info), fingerprint(part.info))
+        name = ("trim", key, self._print(base), self._print(part))
 
         def compute() -> Table:
             bits = self._bits(base, part)
@@ -108,6 +106,9 @@ class KnobMaker:
 
     def _pair(self, base: Part, part: Part) -> tuple[Tensor, Tensor]:
         return self._tensor(base), self._tensor(part)
+
+    def _print(self, part: Part) -> str:
+        return self._checkpoints[part.model].fingerprint(part.info)
 
     def _tensor(self, part: Part) -> Tensor:
         return self._checkpoints[part.model].tensor(part.info)

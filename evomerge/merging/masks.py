@@ -8,6 +8,7 @@ masks of two tensors are unrelated. Arithmetic is int32 with wrap-around.
 
 import hashlib
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from evomerge.methods.amounts import decimal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _FIRST, _SECOND = 0x21F0AAAD, 0x735A2D97
 
 
+@lru_cache(65536)
 def mask_key(seed: int, model: int, tensor: str) -> tuple[int, int]:
     """Two int32 keys for one delta. `model` is the model's position in `Recipe.all_models`."""
     digest = hashlib.sha256(f"{seed}\0{model}\0{tensor}".encode()).digest()
@@ -25,6 +27,7 @@ def mask_key(seed: int, model: int, tensor: str) -> tuple[int, int]:
     return first, second
 
 
+@lru_cache(4096)
 def keep_limit(density: float) -> int:
     """An element is kept where its hash in [0, 2^31) is at most this."""
     return -int(-decimal(density) * 2**31 // 1) - 1

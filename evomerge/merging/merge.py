@@ -17,7 +17,7 @@ from evomerge.merging.checkpoint import DTYPES, Checkpoint, open_checkpoint
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.knobs import KnobMaker, Scalars
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
-from evomerge.merging.runner import Runner
+from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import validate
 from evomerge.methods import get_method
@@ -33,10 +33,10 @@ class MergeSource:
     Args:
         models: for each model name that recipes use, its folder.
         device: where the arithmetic runs and merged tensors lie.
-        compiled: True fuses each merge into one compiled pass, False never compiles, None compiles
-            where it pays (`runner.COMPILE_FROM` parameters) and a compiler is there.
+        fused: None compiles kernels where there is a compiler, False never, True insists.
         notify: called with a sentence for people, at most once for each thing worth knowing.
         cache: where measured tables are kept.
+        chunk: entries in one eager call, a power of two.
     """
 
     def __init__(
@@ -44,15 +44,14 @@ class MergeSource:
         models: Mapping[str, Path],
         *,
         device: str | torch.device = "cpu",
-        compiled: bool | None = None,
+        fused: bool | None = None,
         notify: Callable[[str], None] | None = None,
         cache: StatisticsCache | None = None,
-        chunk: int | None = None,
+        chunk: int = EAGER_CHUNK,
     ) -> None:
         self.checkpoints = {name: open_checkpoint(Path(path)) for name, path in models.items()}
         self.device = torch.device(device)
-        size = max((c.index.num_parameters for c in self.checkpoints.values()), default=0)
-        self._runner = Runner(self.device, compiled, size, notify, chunk)
+        self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
         self._knobs = KnobMaker(self.checkpoints, self._cache)
         self._layouts: dict[str, tuple[Layout, ...]] = {}
@@ -149,8 +148,7 @@ class MergeSource:
         scalars: Scalars = self._knobs.scalars(recipe, plan)
         base = None if layout.base is None else self._tensor(layout.base)
         models = [self._tensor(part) for part in layout.parts]
-        peak = self._runner.run(recipe.merge_method, scalars, base, models, out)
-        if not peak <= torch.finfo(out.dtype).max:
+        if not self._runner.run(recipe.merge_method, scalars, base, models, out):
             raise MergeError(
                 f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",
                 remedy="look for NaN in the models, or use smaller weights",
@@ -186,11 +184,11 @@ def merge_tensors(
     models: Mapping[str, Path],
     *,
     device: str | torch.device = "cpu",
-    compiled: bool | None = None,
+    fused: bool | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Merge one recipe: yields (name, tensor) in output dtype. See `MergeSource`."""
-    with MergeSource(models, device=device, compiled=compiled, notify=notify) as source:
+    with MergeSource(models, device=device, fused=fused, notify=notify) as source:
         yield from source.merge(recipe)
 
 

@@ -87,7 +87,7 @@ def merge_to_folder(
     max_shard: int = MAX_SHARD,
     progress: Report | None = None,
     notify: Callable[[str], None] | None = None,
-    compiled: bool | None = None,
+    fused: bool | None = None,
 ) -> None:
     """Merge `recipe` into the folder `out`, which must be new or empty.
 
@@ -98,7 +98,7 @@ def merge_to_folder(
     """
     folders = models or {name: resolve_model(name) for name in _all_models(recipe)}
     merged = {name: folders[name] for name in recipe.all_models()}
-    with MergeSource(merged, device=device, notify=notify, compiled=compiled) as source:
+    with MergeSource(merged, device=device, notify=notify, fused=fused) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]

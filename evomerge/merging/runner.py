@@ -1,70 +1,69 @@
-"""Runs a kernel over whole tensors: eagerly in chunks, or compiled in one fused loop.
+"""Runs a kernel over whole tensors: fused where that is possible, else eagerly in chunks.
 
-Compiling takes 10 to 20 seconds once (torch keeps the result on disk), so it is for models where a
-candidate would otherwise cost more than a moment.
+Fused means a compiled C loop on the CPU (`native`) and torch.compile (Triton) on a GPU. The eager
+kernels are the definition; they run where there is no compiler, and for dtypes that the C loop does
+not know. On the CPU both give the same bits.
 """
 
 import logging
-import shutil
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from evomerge.merging import native
 from evomerge.merging.kernels import Step, Variant, make_step, pack_floats, pack_ints
 from evomerge.merging.knobs import Scalars
 
-COMPILE_FROM = 20_000_000
-"""Parameters from which compiling pays."""
-SMALL = 4096
-"""Tensors below this run eagerly: a compiled call costs more than they do."""
 EAGER_CHUNK = 1 << 16
-LONGEST = 1 << 30
-"""Entries in one compiled call; indices in it are int32."""
+"""Entries in one eager call: its temporaries stay in the second-level cache."""
+SMALL = 4096
+"""Entries below which a GPU tensor is not worth a compiled call."""
 
 _log = logging.getLogger("evomerge.merging")
 
 
 class Runner:
-    """Chooses between eager and compiled kernels and keeps the compiled ones."""
+    """Chooses between fused and eager kernels and keeps the compiled ones.
+
+    Args:
+        fused: False never compiles, True insists, None compiles where there is a compiler.
+        chunk: entries in one eager call, a power of two.
+    """
 
     def __init__(
         self,
         device: torch.device,
-        compiled: bool | None,
-        parameters: int,
+        fused: bool | None = None,
         notify: Callable[[str], None] | None = None,
-        chunk: int | None = None,
+        chunk: int = EAGER_CHUNK,
     ) -> None:
+        if chunk & (chunk - 1):
+            raise ValueError(f"a chunk is a power of two, not {chunk}")
         self._device = device
-        self._notify = notify or _log.info
-        self._chunk = chunk or EAGER_CHUNK
-        if self._chunk & (self._chunk - 1):
-            raise ValueError(f"a chunk is a power of two, not {self._chunk}")
-        self._index_C = torch.arange(self._chunk, dtype=torch.int32, device=device)
-        self._steps: dict[Variant, Step] = {}
-        self._fused: dict[Variant, Step] = {}
-        self.compiled = self._decide(compiled, parameters)
+        self._chunk = chunk
+        self._index_C = torch.arange(chunk, dtype=torch.int32, device=device)
+        self._steps: dict[tuple[Variant, bool], Step] = {}
+        self._native = native.Native()
+        self.fused = self._decide(fused, notify or _log.info)
 
     def run(
         self, method: str, scalars: Scalars, base: Tensor | None, models: list[Tensor], out: Tensor
-    ) -> float:
-        """Merge one tensor into `out` (contiguous, on the runner's device); its largest magnitude."""
-        variant = Variant(method, len(models), scalars.normalize)
-        fused = self.compiled and out.numel() >= SMALL
-        chunk = LONGEST if fused else self._chunk
-        with torch.no_grad():
-            flat = out.view(-1)
-            base_P = None if base is None else base.reshape(-1)
-            models_P = [model.reshape(-1) for model in models]
-            floats = pack_floats(scalars.models, scalars.divisor, scalars.scale).to(self._device)
-            peaks = [
-                self._part(variant, scalars, base_P, models_P, flat, floats, start, chunk, fused)
-                for start in range(0, flat.numel(), chunk)
-            ]
-            return float(torch.stack(peaks).amax())
+    ) -> bool:
+        """Merge one tensor into `out` (contiguous, on the runner's device); whether it is finite."""
+        signs = scalars.normalize and any(knobs.weight < 0 for knobs in scalars.models)
+        variant = Variant(method, len(models), scalars.normalize, signs)
+        floats = pack_floats(scalars.models, scalars.divisor, scalars.scale)
+        base_P = None if base is None else base.reshape(-1)
+        models_P = [model.reshape(-1) for model in models]
+        out_P = out.detach().view(-1)
+        if self.fused and native.supports([out, *models, *([] if base is None else [base])]):
+            probe = self._native.run(variant, scalars, base_P, models_P, out_P, floats)
+        else:
+            probe = self._torch(variant, scalars, base_P, models_P, out_P, floats)
+        return probe <= torch.finfo(out.dtype).max
 
-    def _part(
+    def _torch(
         self,
         variant: Variant,
         scalars: Scalars,
@@ -72,39 +71,40 @@ class Runner:
         models_P: list[Tensor],
         out_P: Tensor,
         floats: Tensor,
-        start: int,
-        chunk: int,
-        fused: bool,
-    ) -> Tensor:
-        end = min(start + chunk, out_P.numel())
-        ints = pack_ints(scalars.models, start, end - start).to(self._device)
-        base_C = None if base_P is None else self._here(base_P[start:end])
-        models_C = [self._here(model_P[start:end]) for model_P in models_P]
-        if fused:
-            return self._compiled(variant)(base_C, models_C, out_P[start:end], floats, ints, None)
-        index_C = self._index_C[: end - start]
-        return self._step(variant)(base_C, models_C, out_P[start:end], floats, ints, index_C)
+    ) -> float:
+        here = floats.to(self._device)
+        compiled = self.fused and self._device.type != "cpu" and out_P.numel() >= SMALL
+        step = self._step(variant, compiled)
+        size = native.PIECE if compiled else self._chunk
+        probes = []
+        with torch.no_grad():
+            for start in range(0, out_P.numel(), size):
+                end = min(start + size, out_P.numel())
+                base_C = None if base_P is None else self._here(base_P[start:end])
+                models_C = [self._here(model_P[start:end]) for model_P in models_P]
+                ints = pack_ints(scalars.models, start, end - start).to(self._device)
+                index_C = None if compiled else self._index_C[: end - start]
+                probes.append(step(base_C, models_C, out_P[start:end], here, ints, index_C))
+            return float(torch.stack(probes).amax())
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, non_blocking=True)
 
-    def _step(self, variant: Variant) -> Step:
-        if variant not in self._steps:
-            self._steps[variant] = make_step(variant)
-        return self._steps[variant]
+    def _step(self, variant: Variant, compiled: bool) -> Step:
+        key = (variant, compiled)
+        if key not in self._steps:
+            step = make_step(variant)
+            self._steps[key] = (
+                torch.compile(step, dynamic=True, fullgraph=True) if compiled else step
+            )
+        return self._steps[key]
 
-    def _compiled(self, variant: Variant) -> Step:
-        if variant not in self._fused:
-            self._notify(f"compiling the {variant.method} kernel (10 to 20 seconds, once)")
-            self._fused[variant] = torch.compile(make_step(variant), dynamic=True, fullgraph=True)
-        return self._fused[variant]
-
-    def _decide(self, compiled: bool | None, parameters: int) -> bool:
-        if compiled is not None:
-            return compiled
-        if parameters < COMPILE_FROM:
+    def _decide(self, fused: bool | None, notify: Callable[[str], None]) -> bool:
+        if fused is False:
             return False
-        if self._device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "c++"))):
-            self._notify("no C++ compiler found: merging runs several times slower without one")
-            return False
-        return True
+        if self._device.type != "cpu" or native.compiler() is not None:
+            return True
+        if fused:
+            raise RuntimeError("no C compiler: install gcc or clang, or set CC")
+        notify("no C compiler found (gcc, clang or $CC): merging runs about 20 times slower")
+        return False

@@ -15,17 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.layout import TensorInfo
 from evomerge.resources import cache_folder
 
 _VERSION = 1
-
-
-def fingerprint(info: TensorInfo) -> str:
-    """Names a stored tensor: file, size, modification time, offset."""
-    status = info.file.stat()
-    where = info.file.resolve()
-    return f"{where}:{status.st_size}:{status.st_mtime_ns}:{info.start}:{info.end}"
 
 
 class StatisticsCache:

@@ -10,6 +10,7 @@ equal to it the ones with an index below `cutoff`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -44,6 +45,7 @@ class Kept:
 ALL = Kept(threshold=-1.0, cutoff=0, share=1.0)
 
 
+@lru_cache(4096)
 def grid_row(density: float) -> int | None:
     """The row of a density on the grid, or None off the grid."""
     row = decimal(density) * GRID

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 CANCEL = 1e-6
 """Weights cancel where |Σ w| ≤ CANCEL · Σ |w|."""
 
 
+@lru_cache(4096)
 def decimal(value: float) -> Fraction:
     """The number as it is written: 0.29 is 29/100, not the nearest binary fraction."""
     return Fraction(repr(float(value)))

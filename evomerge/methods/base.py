@@ -65,6 +65,7 @@ class Inputs(NamedTuple):
     weights: the models' weights. coefficients: weights times the rescaling of a trimmed delta.
     divisor: what the weighted sum is divided by, 1 where weights are not normalised.
     scale: lambda. normalize: whether an election divides by the weights that agreed.
+    mixed_signs: whether some weight is negative, so that sums of weights can cancel.
     """
 
     base_C: Any
@@ -75,6 +76,7 @@ class Inputs(NamedTuple):
     divisor: Any
     scale: Any
     normalize: bool
+    mixed_signs: bool
 
 
 Kernel = Callable[[Inputs], Any]

@@ -6,6 +6,9 @@ from typing import Any
 from evomerge.methods.amounts import CANCEL
 from evomerge.methods.base import Inputs, Method, Parameter, Trim
 
+TINY = 1e-30
+"""Divides where no model agrees: the sum is 0 there. (Denormals would cost 50 cycles a division.)"""
+
 
 def sum_kernel(inputs: Inputs) -> Any:
     """θ₀ + λ Σ cᵢ δ̂ᵢ / divisor, summed in the order of the models."""
@@ -16,16 +19,17 @@ def sum_kernel(inputs: Inputs) -> Any:
 def elect_kernel(inputs: Inputs) -> Any:
     """θ₀ + λ Σ cᵢ δ̂ᵢ mᵢ / Σ wᵢ mᵢ: only entries with the sign of the weighted sum take part.
 
-    A sum of 0 counts as positive. Where the agreeing weights cancel (mixed signs), Σ |wᵢ| mᵢ
-    divides instead, so that the merged entry never exceeds the deltas.
+    A sum of 0 counts as positive. Terms are turned so that agreement means a positive sign, which
+    leaves a maximum and a comparison for each model.
     """
     terms = _terms(inputs)
-    positive_C = _total(terms) >= 0
-    agree = [((term_C > 0) & positive_C) | ((term_C < 0) & ~positive_C) for term_C in terms]
-    merged_C = _total([t_C.where(a_C, 0.0) for t_C, a_C in zip(terms, agree, strict=True)])
+    total_C = _total(terms)
+    sign_C = total_C.new_ones(()).where(total_C >= 0, -1.0)
+    turned = [term_C * sign_C for term_C in terms]
+    merged_C = _total([turned_C.clamp_min(0.0) for turned_C in turned])
     if inputs.normalize:
-        merged_C = merged_C / _agreed_weight(inputs.weights, agree)
-    return inputs.base_C + merged_C * inputs.scale
+        merged_C = merged_C / _agreed_weight(inputs, turned)
+    return inputs.base_C + merged_C * sign_C * inputs.scale
 
 
 def _terms(inputs: Inputs) -> list[Any]:
@@ -41,12 +45,15 @@ def _total(parts: Sequence[Any]) -> Any:
     return total_C
 
 
-def _agreed_weight(weights: Sequence[Any], agree: Sequence[Any]) -> Any:
-    pairs = list(zip(weights, agree, strict=True))
-    share_C = _total([agree_C * weight for weight, agree_C in pairs])
-    bound_C = _total([agree_C * weight.abs() for weight, agree_C in pairs])
-    share_C = bound_C.where(share_C.abs() <= bound_C * CANCEL, share_C)
-    return share_C.where(bound_C > 0, 1.0)
+def _agreed_weight(inputs: Inputs, turned: Sequence[Any]) -> Any:
+    """Σ wᵢ mᵢ, never 0. Where weights of mixed sign cancel, Σ |wᵢ| mᵢ, so that nothing blows up."""
+    share_C = _total([w.where(t_C > 0, 0.0) for w, t_C in zip(inputs.weights, turned, strict=True)])
+    if inputs.mixed_signs:
+        sizes = [weight.abs() for weight in inputs.weights]
+        bound_C = _total([w.where(t_C > 0, 0.0) for w, t_C in zip(sizes, turned, strict=True)])
+        share_C = bound_C.where(share_C.abs() <= bound_C * CANCEL, share_C)
+        return share_C.where(bound_C > 0, 1.0)
+    return share_C.clamp_min(TINY)
 
 
 WEIGHT = Parameter("weight", "weight of a model's delta", None, per_model=True, search=(0.0, 1.5))
