@@ -1,0 +1,48 @@
+"""The search file that the demo runs on the zoo; docs/zoo.md says how its settings were chosen."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from evomerge.zoo.config import ZooConfig
+from evomerge.zoo.tasks import ASKED
+
+SPACE: dict[str, Any] = {
+    "method": "task_arithmetic",
+    "weight": {"range": [0, 2], "per": ["model"]},
+    "normalize": False,
+    "lambda": 1.0,
+}
+STRATEGY: dict[str, Any] = {"name": "cma", "sigma0": 0.25, "population_size": 14, "seed": 0}
+
+
+def write_search_file(file: Path, zoo: Path, config: ZooConfig) -> None:
+    """Write the search file for a zoo whose final folder is `zoo` (absolute)."""
+    with file.open("w", encoding="utf-8") as stream:
+        YAML().dump(_search(zoo, config), stream)
+
+
+def _search(zoo: Path, config: ZooConfig) -> dict[str, Any]:
+    return {
+        "name": "zoo",
+        "base_model": str(zoo / "base"),
+        "models": [str(zoo / expert.name) for expert in config.experts],
+        "space": SPACE,
+        "objective": {
+            "include_path": str(zoo / "tasks"),
+            "tasks": [*map(_generation, ASKED), *map(_choice, ASKED)],
+            "splits": dict(config.splits),
+        },
+        "strategy": STRATEGY,
+        "budget": {"candidates": 210},
+        "engine": {"dtype": "float32", "max_model_len": 32},
+    }
+
+
+def _generation(skill: str) -> dict[str, str]:
+    return {"task": f"zoo_{skill}", "metric": "exact_match"}
+
+
+def _choice(skill: str) -> dict[str, str]:
+    return {"task": f"zoo_{skill}_next", "metric": "gold_prob"}
