@@ -157,7 +157,7 @@ class VLLMEvaluator:
 def _start(engine: EngineSpec, model: str) -> Any:
     """lm-eval's vLLM wrapper around a fresh engine. EngineError where it does not start."""
     answer_for_vllm()
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if engine.tensor_parallel_size == 1:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

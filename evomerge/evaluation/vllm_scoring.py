@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.models.utils import postprocess_generated_text
-from vllm import SamplingParams, TokensPrompt
+from vllm import SamplingParams
 
 from evomerge.evaluation.requests import Encoder, Generated, Query, Scored, Windows
 from evomerge.evaluation.suite import Answers
+from evomerge.evaluation.vllm_feed import Feed
 
 MAX_CHOICES = 128
 """Token ids that one vLLM request may ask log-probabilities for."""
@@ -45,30 +46,40 @@ class VLLMModel:
             builder.note(instance, query)
         for instance, query in zip(instances, queries, strict=True):
             builder.add(instance, query)
-        return VLLMPlan(self, builder.prompts, builder.params, builder.readers)
+        feed = Feed(self.wrapper.model, builder.prompts, builder.params)
+        return VLLMPlan(self, feed, builder.readers)
 
 
 @dataclass(frozen=True)
 class VLLMPlan:
-    """Prompts with their parameters, and how each instance's answer is read from the outputs."""
+    """Prompts made ready, and how each instance's answer is read from their outputs."""
 
     model: VLLMModel
-    prompts: Sequence[TokensPrompt]
-    params: Sequence[SamplingParams]
+    feed: Feed
     readers: Sequence[Reader]
 
     def run(self) -> Answers:
         """Ask the engine everything in one call."""
         self.model.forward_seconds()
         start = time.perf_counter()
-        outputs = self.model.wrapper.model.generate(
-            list(self.prompts), sampling_params=list(self.params), use_tqdm=False
-        )
+        outputs = self.feed.run()
         wall = time.perf_counter() - start
         forward = self.model.forward_seconds()
         tokens = sum(len(out.prompt_token_ids) + len(out.outputs[0].token_ids) for out in outputs)
         responses = [reader(outputs) for reader in self.readers]
         return Answers(responses, wall if forward is None else forward, tokens)
+
+
+def read_continuation(
+    logprobs: Sequence[Any], tokens: Sequence[int], start: int
+) -> tuple[float, bool]:
+    """Log-likelihood of `tokens[start:]`, and whether each was the likeliest, as lm-eval reads it."""
+    total, greedy = 0.0, True
+    for token, found in zip(tokens[start:], logprobs[start:], strict=True):
+        own = found[token].logprob
+        total += own
+        greedy = greedy and own >= max(one.logprob for one in found.values())
+    return total, greedy
 
 
 @dataclass
@@ -86,7 +97,7 @@ class _PlanBuilder:
         self._limit: int = wrapper.max_length - 1
         self._contexts: dict[Any, _Context] = defaultdict(_Context)
         self._shared: dict[Any, SamplingParams] = {}
-        self.prompts: list[TokensPrompt] = []
+        self.prompts: list[Sequence[int]] = []
         self.params: list[SamplingParams] = []
         self.readers: list[Reader] = []
 
@@ -121,7 +132,7 @@ class _PlanBuilder:
         return query.context[over:] if over > 0 else query.context
 
     def _prompt(self, tokens: Sequence[int], params: SamplingParams) -> int:
-        self.prompts.append(TokensPrompt(prompt_token_ids=list(tokens)))
+        self.prompts.append(tokens)
         self.params.append(params)
         return len(self.prompts) - 1
 
@@ -141,16 +152,10 @@ class _PlanBuilder:
     def _score_prompt(self, query: Scored) -> Reader:
         """As lm-eval's wrapper: log-probabilities of the whole prompt."""
         tokens = (query.context + query.continuation)[-self._limit :]
-        context_length = len(tokens) - len(query.continuation)
+        start = len(tokens) - len(query.continuation)
         place = self._prompt(tokens, self._prompt_params())
 
-        def read(outputs: Sequence[Any]) -> tuple[float, bool]:
-            answer: tuple[float, bool] = self._wrapper._parse_logprobs(
-                tokens=list(tokens), outputs=outputs[place], ctxlen=context_length
-            )
-            return answer
-
-        return read
+        return lambda outputs: read_continuation(outputs[place].prompt_logprobs, tokens, start)
 
     def _generate(self, query: Generated, which: tuple[int, int]) -> Reader:
         place = self._prompt(query.context, self._generate_params(query, which))

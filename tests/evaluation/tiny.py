@@ -32,7 +32,9 @@ def write_tokenizer(folder: Path) -> int:
     return len(fast)
 
 
-def write_models(folder: Path, *, dtype: str = "float32", tied: bool = False) -> dict[str, str]:
+def write_models(
+    folder: Path, *, dtype: str = "float32", tied: bool = False, hidden: int = 128, layers: int = 2
+) -> dict[str, str]:
     """`base`, `one` and `two`: random weights, the experts a step away from the base."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -41,11 +43,11 @@ def write_models(folder: Path, *, dtype: str = "float32", tied: bool = False) ->
     size = write_tokenizer(paths["base"])
     config = LlamaConfig(
         vocab_size=size,
-        hidden_size=128,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=hidden,
+        intermediate_size=hidden * 3 // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=hidden // 64,
         max_position_embeddings=512,
         initializer_range=0.09,
         tie_word_embeddings=tied,
