@@ -1,51 +1,64 @@
-"""NaN and infinity in a checkpoint, found once and remembered: a merge would spread or hide them."""
+"""NaN and infinity in a checkpoint, found once and remembered: a merge would spread or hide them.
+
+A float is not finite when all bits of its exponent are set, which the raw integers show: checked at
+memory speed, without torch, so that preflight can do it too.
+"""
 
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from evomerge.errors import CheckpointError
-from evomerge.layout import FLOAT_DTYPES, TensorInfo
-from evomerge.merging.checkpoint import Checkpoint, open_checkpoint
+from evomerge.layout import CheckpointIndex, TensorInfo, read_index
 from evomerge.merging.statistics import StatisticsCache
 
+_EXPONENTS: dict[str, tuple[type[np.unsignedinteger], int]] = {
+    "F64": (np.uint64, 0x7FF0000000000000),
+    "F32": (np.uint32, 0x7F800000),
+    "F16": (np.uint16, 0x7C00),
+    "BF16": (np.uint16, 0x7F80),
+}
 _BLOCK = 1 << 22
 
 
 def check_finite(path: Path, cache: StatisticsCache | None = None) -> None:
     """Raise CheckpointError naming the first tensor of `path` that holds NaN or infinity."""
-    ensure_finite(open_checkpoint(path), cache or StatisticsCache())
+    ensure_finite(read_index(path), cache or StatisticsCache())
 
 
-def ensure_finite(checkpoint: Checkpoint, cache: StatisticsCache) -> None:
-    """The same for an opened checkpoint. Reads every weight once; later calls read the cache."""
-    infos = sorted(checkpoint.index.tensors.values(), key=lambda info: info.name)
-    floats = [info for info in infos if info.dtype in FLOAT_DTYPES]
-    prints = [checkpoint.fingerprint(info) for info in floats]
-    found = cache.get(("finite", *prints), lambda: _finite_flags(checkpoint, floats))
+def ensure_finite(index: CheckpointIndex, cache: StatisticsCache) -> None:
+    """The same for headers already read. Reads every weight once; later calls read the cache."""
+    infos = sorted(index.tensors.values(), key=lambda info: info.name)
+    floats = [info for info in infos if info.dtype in _EXPONENTS]
+    key = ("finite", *(_print(file) for file in sorted({info.file for info in floats})))
+    found = cache.get(key, lambda: _finite_flags(floats))
     broken = [info for info, good in zip(floats, found, strict=True) if not good]
     if broken:
         raise CheckpointError(
             f"tensor {broken[0].name!r} holds NaN or infinity"
             + (f", and {len(broken) - 1} more" if len(broken) > 1 else ""),
             where=str(broken[0].file),
-            remedy="use an earlier checkpoint of this model; this one cannot be merged",
+            remedy="leave this model out, or use an earlier checkpoint of it",
         )
 
 
-def _finite_flags(
-    checkpoint: Checkpoint, infos: list[TensorInfo]
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.array([_finite(checkpoint.tensor(info)) for info in infos], bool)
+def _print(file: Path) -> tuple[str, int, int]:
+    status = file.stat()
+    return str(file.resolve()), status.st_size, status.st_mtime_ns
 
 
-def _finite(tensor: Tensor) -> bool:
-    flat = tensor.reshape(-1)
-    for start in range(0, flat.numel(), _BLOCK):
-        part = flat[start : start + _BLOCK]
-        # The sum is finite for all finite weights that are not absurdly large: then look closely.
-        if not torch.isfinite(part.sum(dtype=torch.float32)) and not torch.isfinite(part).all():
-            return False
-    return True
+def _finite_flags(infos: list[TensorInfo]) -> NDArray[np.bool_]:
+    return np.array([is_finite(info) for info in infos], bool)
+
+
+def is_finite(info: TensorInfo) -> bool:
+    """Whether every value of a float tensor is finite."""
+    if info.numel == 0:
+        return True
+    dtype, exponent = _EXPONENTS[info.dtype]
+    size = info.end - info.start
+    raw = np.memmap(info.file, dtype=np.uint8, mode="r", offset=info.start, shape=(size,))
+    values, mask = raw.view(dtype), dtype(exponent)
+    blocks = range(0, len(values), _BLOCK)
+    return not any(((values[at : at + _BLOCK] & mask) == mask).any() for at in blocks)

@@ -78,7 +78,7 @@ class MergeSource:
         if key not in self._layouts:
             self._check_models(recipe)
             for name in recipe.all_models():
-                ensure_finite(self.checkpoints[name], self._cache)
+                ensure_finite(self.checkpoints[name].index, self._cache)
             self._layouts[key] = plan_layout(recipe, self.checkpoints)
         return self._layouts[key]
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evomerge.errors import Problems, SpecError, UsageError
+from evomerge.errors import CheckpointError, Problems, SpecError, UsageError
 from evomerge.hub import local_folder
 from evomerge.layout import CheckpointIndex
+from evomerge.merging.finite import ensure_finite
+from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import find_problems
 from evomerge.preflight.fingerprint import digest, fingerprint, scope
 from evomerge.preflight.machine import check_machine, package_versions
@@ -113,10 +115,13 @@ def _task_problems(spec: SearchSpec) -> list[UsageError]:
     return list(check_tasks(spec.objective))
 
 
-def _weight_problems(indexes: list[CheckpointIndex]) -> list[UsageError]:
-    from evomerge.preflight.finite import find_non_finite
-
-    return [problem for index in indexes for problem in find_non_finite(index)]
+def _weight_problems(indexes: list[CheckpointIndex]) -> Iterator[UsageError]:
+    cache = StatisticsCache()
+    for index in indexes:
+        try:
+            ensure_finite(index, cache)
+        except CheckpointError as problem:
+            yield problem
 
 
 def _pin_objective(spec: SearchSpec) -> tuple[SearchSpec, list[str]]:

@@ -15,6 +15,7 @@ from evomerge.resources import cache_folder
 from evomerge.spec import SearchSpec
 
 _CHUNK = 1 << 22
+_WORTH_REMEMBERING = 64 << 20
 _TOKENIZER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
 
@@ -26,8 +27,10 @@ def fingerprint(index: CheckpointIndex) -> str:
 
 
 def content_hash(file: Path) -> str:
-    """SHA-256 of a file, remembered in the cache folder."""
+    """SHA-256 of a file, remembered in the cache folder where hashing takes a while."""
     status = file.stat()
+    if status.st_size < _WORTH_REMEMBERING:
+        return _hash(file)
     key = digest([str(file.resolve()), status.st_size, status.st_mtime_ns])
     note = cache_folder() / "hashes" / key
     if note.is_file() and (known := note.read_text(encoding="ascii")):
