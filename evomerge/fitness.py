@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
-from evomerge.errors import TaskError
 from evomerge.recipe import Frozen
 
 Floats = NDArray[np.float64]
@@ -48,7 +47,10 @@ class Splits(Frozen):
         """The split of a document whose hash lies at `position` in [0, 1)."""
         if position < self.search:
             return Split.SEARCH
-        return Split.VALIDATION if position < self.search + self.validation else Split.TEST
+        # The shares add up to 1 but for rounding: what is left over never goes to a share of 0.
+        if self.validation and (position < self.search + self.validation or not self.test):
+            return Split.VALIDATION
+        return Split.TEST if self.test else Split.SEARCH
 
 
 _AT_LEAST = re.compile(r"^(base|expert)\s*(?:([+-])\s*(\d*\.?\d+))?$")

@@ -96,11 +96,14 @@ class SearchSpec(Frozen):
 
     @model_validator(mode="after")
     def _models_differ(self) -> "SearchSpec":
-        everyone = (self.base_model, *self.models)
-        twice = sorted({model for model in everyone if everyone.count(model) > 1})
-        if twice:
-            raise ValueError(f"model named twice: {', '.join(twice)}")
+        if self.models_named_twice:
+            raise ValueError(f"model named twice: {', '.join(self.models_named_twice)}")
         return self
+
+    @property
+    def models_named_twice(self) -> list[str]:
+        everyone = (self.base_model, *self.models)
+        return sorted({model for model in everyone if everyone.count(model) > 1})
 
     @property
     def space_spec(self) -> SpaceSpec:
@@ -144,7 +147,14 @@ def load_spec(file: Path) -> SearchSpec:
     except NotFoundError as error:
         where = f"{file}:{_line(data, ['space'])}: space"
         raise NotFoundError(error.message, where=where, remedy=error.remedy) from error
-    return _resolve_paths(spec, file.parent.resolve())
+    spec = _resolve_paths(spec, file.parent.resolve())
+    if spec.models_named_twice:  # one folder, written in two ways
+        raise SpecError(
+            f"model named twice: {', '.join(spec.models_named_twice)}",
+            where=f"{file}:{_line(data, ['models'])}: models",
+            remedy="name each model once",
+        )
+    return spec
 
 
 def _validate(data: Any, file: Path) -> SearchSpec:

@@ -46,7 +46,7 @@ class CMAStrategy:
 
     def ask(self) -> list[Genome]:
         self._asked = [np.asarray(genome, dtype=np.float64) for genome in self._es.ask()]
-        return [genome[:1] if self._padded else genome for genome in self._asked]
+        return [(genome[:1] if self._padded else genome).copy() for genome in self._asked]
 
     def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
         assert len(genomes) == len(self._asked), "tell the generation that was asked for"

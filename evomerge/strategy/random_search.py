@@ -12,7 +12,7 @@ class RandomStrategy:
 
     def __init__(self, start: Genome, *, seed: int, population_size: int | None = None) -> None:
         self._generator = np.random.default_rng([seed, 0xE71])
-        self._start: Genome | None = start
+        self._start: Genome | None = np.array(start, dtype=np.float64)
         self._dimension = len(start)
         self._size = population_size or 8
 
