@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from evomerge.errors import TaskError
 from evomerge.recipe import Frozen
 
 Floats = NDArray[np.float64]
@@ -213,8 +214,10 @@ def _reference(task: TaskObjective, refs: References) -> float:
         return 1.0
     reference = getattr(refs, task.normalise)[task.task]
     if reference == 0:
-        raise ValueError(
-            f"{task.task}: the {task.normalise} scores 0, so nothing can be divided by it"
+        raise TaskError(
+            f"the {task.normalise} scores 0 on {task.task}, so nothing can be divided by it",
+            where=f"objective: {task.task}",
+            remedy="write `normalise: none` for this task, or choose another metric",
         )
     return float(abs(reference))
 

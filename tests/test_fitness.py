@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from evomerge.errors import TaskError
 from evomerge.fitness import (
     Fitness,
     Objective,
@@ -60,6 +61,12 @@ def test_normalising_divides_value_and_error_by_the_reference(who: str) -> None:
     found = compute_fitness(wanted, [score("a", 0.4, 0.02)], refs)
     reference = getattr(refs, who)["a"]
     assert (found.value, found.stderr) == pytest.approx((0.4 / reference, 0.02 / reference))
+
+
+def test_a_reference_of_zero_is_an_error_that_names_the_task() -> None:
+    wanted = objective(TaskObjective(task="a", normalise="base"))
+    with pytest.raises(TaskError, match="scores 0 on a"):
+        compute_fitness(wanted, [score("a", 0.4)], References(base={"a": 0.0}))
 
 
 def test_normalising_a_metric_that_should_be_small_keeps_its_direction() -> None:
