@@ -1,0 +1,142 @@
+"""The images and the compose file: parsed, and checked against what the package really has."""
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dockerfile_parse import DockerfileParser
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKER = ROOT / "docker"
+DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
+INSTRUCTIONS = {
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+    "COMMENT",
+}
+SERVICE_KEYS = {
+    "image",
+    "build",
+    "command",
+    "entrypoint",
+    "environment",
+    "volumes",
+    "ports",
+    "healthcheck",
+    "restart",
+    "depends_on",
+    "shm_size",
+    "deploy",
+    "profiles",
+}
+
+
+def parsed(file: Path) -> list[dict[str, Any]]:
+    with file.open("rb") as stream:
+        return list(DockerfileParser(fileobj=stream).structure)
+
+
+def compose() -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(DOCKER / "compose.yml"))
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_a_dockerfile_has_known_instructions_alone_and_starts_from_an_image(file: Path) -> None:
+    steps = [step["instruction"] for step in parsed(file)]
+    assert set(steps) <= INSTRUCTIONS
+    assert next(step for step in steps if step not in {"COMMENT", "ARG"}) == "FROM"
+    assert steps.count("CMD") == 1
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_an_image_copies_what_exists_and_all_that_the_wheel_needs(file: Path) -> None:
+    copied = set()
+    for step in parsed(file):
+        if step["instruction"] == "COPY":
+            copied |= set(shlex.split(step["value"])[:-1])
+    assert all((ROOT / name).exists() for name in copied)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], project["project"]["readme"]}
+    assert {*needed, "pyproject.toml"} <= copied
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_an_image_installs_extras_that_the_package_has_and_ends_as_no_root(file: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    steps = parsed(file)
+    installs = " ".join(step["value"] for step in steps if step["instruction"] == "RUN")
+    (extras,) = re.findall(r'"\.\[([\w,]+)\]"', installs)
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+    assert [step["value"] for step in steps if step["instruction"] == "USER"][-1] == "evomerge"
+
+
+def test_the_controller_s_image_brings_no_engine() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    text = (DOCKER / "controller.Dockerfile").read_text(encoding="utf-8")
+    assert '".[cluster,postgres]"' in text
+    heavy = re.compile(r"torch|vllm|lm-eval|transformers|accelerate|evomerge\[")
+    assert not [
+        name for extra in ("cluster", "postgres") for name in extras[extra] if heavy.match(name)
+    ]
+
+
+def test_services_have_known_keys_and_an_image() -> None:
+    for name, service in compose()["services"].items():
+        assert set(service) <= SERVICE_KEYS, name
+        assert service["image"], name
+
+
+def test_services_wait_only_for_services_that_can_be_waited_for() -> None:
+    services = compose()["services"]
+    for service in services.values():
+        for other, wanted in service.get("depends_on", {}).items():
+            if wanted["condition"] == "service_healthy":
+                assert "healthcheck" in services[other]
+            else:
+                assert wanted["condition"] == "service_completed_successfully"
+                assert "restart" not in services[other]
+
+
+def test_compose_builds_the_dockerfiles_that_are_there() -> None:
+    services = compose()["services"].values()
+    built = {s["build"]["dockerfile"] for s in services if "build" in s}
+    assert built == {f"docker/{file.name}" for file in DOCKERFILES}
+    assert all((DOCKER / s["build"]["context"]).resolve() == ROOT for s in services if "build" in s)
+
+
+def test_named_volumes_are_declared() -> None:
+    content = compose()
+    used = {v.split(":")[0] for s in content["services"].values() for v in s.get("volumes", [])}
+    named = {volume for volume in used if re.fullmatch(r"[a-z]+", volume)}
+    assert named == set(content["volumes"])
+
+
+def test_no_port_is_open_to_other_machines_and_no_secret_has_a_default() -> None:
+    content = compose()
+    ports = [port for s in content["services"].values() for port in s.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    text = (DOCKER / "compose.yml").read_text(encoding="utf-8")
+    for secret in ("POSTGRES_PASSWORD", "RAY_AUTH_TOKEN"):
+        assert set(re.findall(rf"\$\{{{secret}(.*?)\}}", text)) == {f":?set {secret}"}
