@@ -9,4 +9,12 @@ from evomerge.store.migrate import current_revision, upgrade
 from evomerge.store.owner import make_owner
 from evomerge.store.sql import SQLStore, open_store, store_folder
 
-__all__ = ["SQLStore", "Store", "current_revision", "make_owner", "open_store", "store_folder", "upgrade"]
+__all__ = [
+    "SQLStore",
+    "Store",
+    "current_revision",
+    "make_owner",
+    "open_store",
+    "store_folder",
+    "upgrade",
+]

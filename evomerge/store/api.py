@@ -100,7 +100,8 @@ class Store(Protocol):
 
     def mark_told(self, search_id: str, owner: str, losses: Mapping[int, float]) -> None:
         """Record, for candidate ids in this order, that the strategy was told these losses.
-        Infinity is a loss, NaN is none (ValueError). StoreError where one was told already."""
+        Infinity is a loss, NaN is none (ValueError); -0.0 may come back as 0.0, all other values
+        exactly. StoreError where one was told already."""
         ...
 
     # --- evaluations ---

@@ -37,7 +37,7 @@ def pack(outcomes: TaskOutcomes) -> bytes:
 
 def unpack(task: str, data: bytes) -> TaskOutcomes:
     """What `pack` was given, bit for bit. StoreError where the bytes are damaged or newer."""
-    if data[:3] != MAGIC or data[3] != VERSION:
+    if data[:4] != MAGIC + bytes([VERSION]):
         raise StoreError(
             f"outcomes of {task} have an unknown format",
             remedy="they were written by a newer version: update evomerge",
