@@ -1,0 +1,115 @@
+"""The documentation says what the code says: every field, default, method and preset."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from evomerge.fitness import Objective, Splits, TaskObjective
+from evomerge.space import SearchSpace
+from evomerge.spec import (
+    Budget,
+    EngineSpec,
+    SearchSpec,
+    Selection,
+    StrategySpec,
+    WorkersSpec,
+    load_preset,
+)
+from tests.test_space import index_of
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "The file": SearchSpec,
+    "objective": Objective,
+    "objective.tasks": TaskObjective,
+    "objective.splits": Splits,
+    "strategy": StrategySpec,
+    "budget": Budget,
+    "workers": WorkersSpec,
+    "engine": EngineSpec,
+    "selection": Selection,
+}
+
+
+def documented(section: str) -> dict[str, str]:
+    """Field and default of every row in a section of the search-file reference."""
+    text = (DOCS / "search_file.md").read_text(encoding="utf-8")
+    body = text.split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", body, flags=re.MULTILINE))
+
+
+def shown(default: Any) -> str:
+    if default is PydanticUndefined:
+        return "–"
+    if isinstance(default, BaseModel):
+        return "`{}`"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_field_of_the_search_file_is_documented_with_its_default(section: str) -> None:
+    fields = SECTIONS[section].model_fields.items()
+    expected = {
+        name: shown(
+            float(f.default) if f.annotation is float and isinstance(f.default, int) else f.default
+        )
+        for name, f in fields
+    }
+    assert documented(section) == expected
+
+
+def test_every_section_of_the_search_file_is_a_part_of_it() -> None:
+    text = (DOCS / "search_file.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^## (.+)$", text, flags=re.MULTILINE)) == set(SECTIONS)
+
+
+def test_the_page_of_methods_is_what_the_declarations_say() -> None:
+    sys.path.insert(0, str(DOCS))
+    try:
+        from build_reference import page
+    finally:
+        sys.path.remove(str(DOCS))
+    written = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python docs/build_reference.py"
+
+
+def test_every_preset_is_documented_with_its_number_of_genes() -> None:
+    text = (DOCS / "search_spaces.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ", text.split("## One")[0], flags=re.MULTILINE)
+    index = index_of("untied", layers=12)
+    expected = {}
+    for preset in (file.stem for file in (ROOT / "search_spaces").glob("*.yml")):
+        models = ("a",) if preset.startswith("slerp") else ("a", "b", "c")
+        expected[preset] = SearchSpace(load_preset(preset), "base", models, index).dimension
+    assert {name: int(genes) for name, genes in rows} == expected
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    link = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+    broken = [
+        f"{page.relative_to(ROOT)} → {target}"
+        for page in sorted(DOCS.rglob("*.md"))
+        for target in link.findall(page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    seen: set[Path] = set()
+    todo = [DOCS / "index.md"]
+    while todo:
+        page = todo.pop()
+        if page in seen or page.suffix != ".md":
+            continue
+        seen.add(page)
+        links = re.findall(r"\]\(([^)#:]+\.md)", page.read_text(encoding="utf-8"))
+        todo += [(page.parent / link).resolve() for link in links]
+    assert {page.resolve() for page in DOCS.rglob("*.md")} <= {page.resolve() for page in seen}
