@@ -71,7 +71,7 @@ def wilson_interval(values_N: Floats) -> Estimate:
     z2 = _Z95**2 / count
     centre = (share + z2 / 2) / (1 + z2)
     half = _Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Estimate(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
 
 
 def is_binary(values_N: Floats) -> bool:

@@ -170,7 +170,9 @@ def _documents(score: TaskScore, outcomes: TaskOutcomes | None) -> Documents:
         return {}
     pairs = zip(outcomes.doc_ids, outcomes.values[score.metric].tolist(), strict=True)
     found = {number: value for number, value in pairs if not math.isnan(value)}
-    mean = sum(found.values()) / len(found) if found else float("nan")
+    if len(found) != score.n:
+        return {}
+    mean = sum(found.values()) / len(found)
     return found if abs(mean - score.value) <= 1e-9 * max(1.0, abs(score.value)) else {}
 
 
