@@ -12,7 +12,7 @@ import typer
 from evomerge.cli.options import FormatOption, InlineOption
 from evomerge.cli.output import Format, note, print_json, stdout
 from evomerge.cli.progress import counted
-from evomerge.cli.run import announce, checking, drive
+from evomerge.cli.run import announce, checking, drive, resume_command
 from evomerge.cli.stores import store_at
 from evomerge.cli.tables import print_results, results_json
 from evomerge.results import Results, read_results
@@ -53,9 +53,10 @@ def demo(
         checked = check_search(spec, store)
     with store_at(store, create=True) as opened:
         search = submit_search(opened, checked)
-        announce(search, store)
+        again = resume_command(search, store, inline=inline)
+        announce(search, again)
         start = time.monotonic()
-        drive(opened, search, None, inline)
+        drive(opened, search, None, inline, again)
         outcome = _finish(opened, search.id, out / search.id, time.monotonic() - start)
     _show(outcome, format)
 

@@ -48,8 +48,9 @@ def run(
         checked = check_search(load_spec(file), store, here=address is None)
     with store_at(store, create=True) as opened:
         search = submit_search(opened, checked, search_id=search_id)
-        announce(search, store)
-        drive(opened, search, address, inline)
+        again = resume_command(search, store, address, inline)
+        announce(search, again)
+        drive(opened, search, address, inline, again)
         show(opened, search.id, format)
 
 
@@ -71,7 +72,7 @@ def submit(
         if format is Format.JSON:
             print_json({"search": search.id, "name": search.name, "address": address})
         else:
-            announce(search, store)
+            note(f"search {search.id} ({search.name}) runs at {address}")
             note(f"watch it with: evomerge watch {search.id}{_store_hint(store)}")
 
 
@@ -108,8 +109,9 @@ def resume(
         if detach:
             _resume_detached(opened, record, address)
             return
-        announce(record, store)
-        drive(opened, record, address, inline)
+        again = resume_command(record, store, address, inline)
+        announce(record, again)
+        drive(opened, record, address, inline, again)
         show(opened, record.id, format)
 
 
@@ -124,10 +126,17 @@ def _resume_detached(store: SQLStore, search: SearchRecord, address: str | None)
     note(f"search {search.id} goes on at {address}; watch it with: evomerge watch {search.id}")
 
 
-def announce(search: SearchRecord, store: str | None) -> None:
+def announce(search: SearchRecord, again: str) -> None:
     """Say the id and how to go on, before anything can go wrong."""
-    again = f"evomerge resume {search.id}{_store_hint(store)}"
     note(f"search {search.id} ({search.name}) · stop with Ctrl-C, go on with: {again}")
+
+
+def resume_command(
+    search: SearchRecord, store: str | None, address: str | None = None, inline: bool = False
+) -> str:
+    """The command that goes on with a search as it was started."""
+    where = f" --address {address}" if address else ""
+    return f"evomerge resume {search.id}{_store_hint(store)}{where}{' --inline' * inline}"
 
 
 def _store_hint(store: str | None) -> str:
@@ -139,7 +148,9 @@ def _store_hint(store: str | None) -> str:
     return f" --store {store}"
 
 
-def drive(store: SQLStore, search: SearchRecord, address: str | None, inline: bool) -> None:
+def drive(
+    store: SQLStore, search: SearchRecord, address: str | None, inline: bool, again: str
+) -> None:
     """Run a search with progress; Ctrl-C and SIGTERM pause it and end with exit code 130."""
     from evomerge.service import make_dispatcher, run_search
 
@@ -148,7 +159,7 @@ def drive(store: SQLStore, search: SearchRecord, address: str | None, inline: bo
         with terminable(), SearchProgress(store, search.id) as progress:
             status = run_search(store, search.id, dispatcher, progress)
     except KeyboardInterrupt:
-        note(f"search {search.id} is paused; go on with: evomerge resume {search.id}")
+        note(f"search {search.id} is paused; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         dispatcher.close()

@@ -7,11 +7,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from evomerge import __version__
-from evomerge.bootstrap import Estimate
 from evomerge.report.charts import cost_bar, history_chart, lead_chart
 from evomerge.report.data import ReportData
 
-_WIDTHS = {"wide": 760.0, "narrow": 340.0}
+_WIDTHS = {"wide": 900.0, "narrow": 340.0}
 
 
 def render(data: ReportData) -> str:
@@ -20,7 +19,7 @@ def render(data: ReportData) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(interval=interval, heat=heat, seconds=seconds)
+    environment.filters.update(heat=heat, seconds=seconds, breakable=breakable)
     page = environment.from_string(template)
     return page.render(data=data, results=data.results, charts=_charts(data), version=__version__)
 
@@ -39,14 +38,9 @@ def _charts(data: ReportData) -> dict[str, dict[str, Markup]]:
     }
 
 
-def interval(estimate: Estimate | None, signed: bool = False) -> str:
-    """A value and its interval in words of a table."""
-    if estimate is None:
-        return "–"
-    form = "+.3f" if signed else ".3f"
-    if estimate.low is None or estimate.high is None:
-        return format(estimate.value, form)
-    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores, and is copied without a trace of that."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def heat(value: float, peak: float) -> str:
