@@ -18,8 +18,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 # Resolving is skipped (versions are pinned), and so is pip's one-core byte-compiling: both cores do it after.
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --no-compile
-# pip itself too: the one that venv brings is years older on Python 3.11, and slower.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -qq --no-deps --no-compile
+# pip itself is pinned too: the one that venv brings depends on the Python.
 pinned = $(shell sed -n 's/^\($(1)==.*\)/\1/p' requirements/cpu.txt)
 DEPENDENCIES := $(VENV)/.dependencies-installed
 PACKAGE := $(VENV)/.package-installed
@@ -38,7 +38,7 @@ $(DEPENDENCIES): requirements/cpu.txt
 	@python="$$(bash requirements/find_python.sh $(PYTHON))"; \
 	echo "setup: $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	@$(PIP) --quiet '$(call pinned,pip)'
+	@$(PIP) '$(call pinned,pip)'
 	@echo "setup: $(call pinned,torch)"
 	@$(PIP) '$(call pinned,torch)' || { echo 'setup: elsewhere the CPU build of torch may need the index that pytorch.org names for it: docs/install.md' >&2; exit 1; }
 	@echo "setup: $$(grep -c == requirements/cpu.txt) pinned packages"
