@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 from evomerge.errors import EvomergeError, NotFoundError, Problems, SpecError
+from evomerge.resources import resource_folder
 from evomerge.space import Range
 from evomerge.spec import SearchSpec, load_spec
 
@@ -215,3 +218,15 @@ def test_a_spec_survives_json_as_the_store_keeps_it(tmp_path: Path) -> None:
     text = "space:\n  method: ties\n  weight: {range: [0, 1.5], per: [model]}\n  normalize: false\n"
     spec = load_spec(written(tmp_path, GOOD + text))
     assert SearchSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize("preset", ["ties_per_layer", "slerp_per_layer_kind"])
+def test_editors_accept_what_the_parser_accepts(preset: str) -> None:
+    schema = SearchSpec.model_json_schema()
+    data = YAML(typ="safe").load(GOOD)
+    space = YAML(typ="safe").load(resource_folder("search_spaces") / f"{preset}.yml")
+    for accepted in (data, {**data, "space": preset}, {**data, "space": space}):
+        jsonschema.validate(accepted, schema)
+    for refused in ({**data, "stratgy": {}}, {**data, "space": {**space, "wieght": 1}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(refused, schema)
