@@ -3,9 +3,11 @@
 import os
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_system_temp_dir
 from ray.exceptions import (
     GetTimeoutError,
     RayActorError,
@@ -16,6 +18,7 @@ from ray.exceptions import (
     OutOfMemoryError as RayOutOfMemoryError,
 )
 
+from evomerge.dispatch.guardian import guarded_folder
 from evomerge.errors import EngineError, EvomergeError, ResourceError, WorkerLostError
 from evomerge.errors import OutOfMemoryError as CandidateOutOfMemory
 from evomerge.spec import SearchSpec
@@ -52,6 +55,7 @@ def connect(address: str | None, cpus: float | None = None) -> None:
             # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
             ray.init(
                 address="local",
+                _temp_dir=str(guarded_folder(Path(get_default_system_temp_dir()))),
                 include_dashboard=False,
                 num_cpus=max(int(cpus or 0), os.cpu_count() or 1),
                 object_store_memory=_OBJECT_STORE_BYTES,

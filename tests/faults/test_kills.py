@@ -13,7 +13,7 @@ from evomerge.service import check_search, make_dispatcher, run_search, submit_s
 from evomerge.spec import SearchSpec
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import SearchStatus
-from tests.faults.killing import Victim, shared_memory
+from tests.faults.killing import GUARDIAN, Victim, shared_memory
 from tests.support import fake_spec, history
 
 
@@ -97,3 +97,29 @@ def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
     print(f"killed: {dict(killed)} in {round_number} searches")
     assert killed.keys() >= {"controller", "_WorkerActor"}
     assert shared_memory() <= before
+
+
+def _wait_for(condition, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_the_next_start_sweeps_what_a_killed_driver_and_guardian_left(tmp_path):
+    spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.3})
+    store = open_store(str(tmp_path / "rough.db"))
+    search = submit_search(store, check_search(spec))
+    victim = Victim(store.url, search.id, log=tmp_path / "log")
+    victim.start()
+    assert victim.driver is not None
+    _wait_for(lambda: "_WorkerActor" in map(victim.role, victim.processes()), 90)
+    for role in (GUARDIAN, "controller"):
+        for process in victim.processes():
+            if victim.role(process) == role:
+                process.kill()
+    victim.driver.wait(10)
+    victim.start()
+    assert victim.driver.wait(120) == 0
+    assert victim.wait_until_gone(30) == []
