@@ -20,6 +20,7 @@ from evomerge.fitness import (
     Costs,
     EvaluationResult,
     Floats,
+    Objective,
     Split,
     TaskObjective,
     TaskOutcomes,
@@ -84,6 +85,17 @@ class FakeEvaluator:
         values = _answers(metric, _quality(task.task, weights), hardness)
         outcomes = TaskOutcomes(task.task, documents, {metric: values})
         return mean_score(task.task, metric, values, headline=True), outcomes
+
+
+def pin_fake(objective: Objective) -> Objective:
+    """The objective as the fake scores it: `acc`, and more is better, unless it says otherwise."""
+    tasks = tuple(
+        task.model_copy(
+            update={"metric": task.metric or "acc", "direction": task.direction or "max"}
+        )
+        for task in objective.tasks
+    )
+    return objective.model_copy(update={"tasks": tasks})
 
 
 def _quality(task: str, weights: Floats) -> float:

@@ -51,6 +51,8 @@ def check_engine(engine: Engine, spec: SearchSpec, folders: dict[str, str]) -> N
     before = canary(engine.wrapper, prompts)
     engine.apply(expert)
     with_expert = canary(engine.wrapper, prompts)
+    same = engine.fingerprint() == started
+    _require(same or with_expert != before, "an expert merged in changes no answer")
     if read_index(Path(folders[spec.models[0]])).num_parameters <= LARGEST_REFERENCE:
         _compare(engine, with_expert, reference(folders[spec.models[0]], engine.dtype, prompts))
     engine.apply(base)
@@ -84,7 +86,9 @@ def canary(wrapper: Any, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
 def reference(model: str, dtype: str, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
     """The same from transformers."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
     with torch.inference_mode():
         logits = loaded(torch.tensor(prompts)).logits[:, :-1].float()

@@ -5,6 +5,7 @@ depends on the model's answers is lm-eval's own code on lm-eval's own objects: f
 `process_results`, aggregation. Per-document results are those of `lm_eval.simple_evaluate`.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evomerge.errors import TaskError
+from evomerge.errors import MergeError, TaskError
 from evomerge.evaluation.margins import gold_choices, margin_values
 from evomerge.evaluation.remember import remember_documents
 from evomerge.evaluation.tasks import (
@@ -174,13 +175,23 @@ class _TaskRequests:
                     score.task, name, score.value, score.stderr, score.n, name == headline
                 )
                 scores.append(marked)
-        if not any(score.headline for score in scores):
+        self._check_headline(scores)
+        return scores
+
+    def _check_headline(self, scores: Sequence[TaskScore]) -> None:
+        headline = self.loaded.objective.metric
+        found = next((score for score in scores if score.headline), None)
+        if found is None:
             raise TaskError(
                 f"{self.loaded.name!r} gave no {headline!r}",
                 where="objective.tasks",
                 remedy=f"use one of: {', '.join(score.metric for score in scores)}",
             )
-        return scores
+        if not math.isfinite(found.value):
+            raise MergeError(
+                f"{headline} of {self.loaded.name!r} is {found.value}: the merged model computes no numbers",
+                remedy="search smaller weights",
+            )
 
 
 def _aggregated(
@@ -195,7 +206,7 @@ def _aggregated(
     if not isinstance(value, int | float | np.number):
         return None
     if aggregate is mean and values is not None:
-        return mean_score(task, name, values[~np.isnan(values)])
+        return mean_score(task, name, np.array(present, dtype=np.float64))
     return TaskScore(task, name, float(value), None, len(present))
 
 
@@ -218,15 +229,21 @@ def _set_fewshot(task: Any, objective: Objective) -> None:
 
 def _build_requests(loaded: LoadedTask, objective: Objective, model: LanguageModel) -> None:
     """Few-shot examples are drawn document after document, so all up to the last one are built."""
+    import lm_eval.api.task as lm_eval_task
+
     last = max((numbers[-1] for numbers in loaded.splits.values() if numbers), default=0)
     chat = objective.apply_chat_template
-    loaded.task.build_all_requests(
-        limit=last + 1,
-        rank=0,
-        world_size=1,
-        system_instruction=objective.system_instruction,
-        apply_chat_template=chat,
-        fewshot_as_multiturn=chat,
-        chat_template=model.apply_chat_template if chat else None,
-        tokenizer_name=getattr(model, "tokenizer_name", "") if chat else "",
-    )
+    bar, lm_eval_task.tqdm = lm_eval_task.tqdm, lambda documents, **_: documents
+    try:
+        loaded.task.build_all_requests(
+            limit=last + 1,
+            rank=0,
+            world_size=1,
+            system_instruction=objective.system_instruction,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            chat_template=model.apply_chat_template if chat else None,
+            tokenizer_name=getattr(model, "tokenizer_name", "") if chat else "",
+        )
+    finally:
+        lm_eval_task.tqdm = bar

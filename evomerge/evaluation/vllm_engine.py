@@ -131,13 +131,22 @@ class VLLMEvaluator:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> EvomergeError:
-        self._dead = f"scoring broke off: {error!r}"
+        """What a broken-off scoring means: an engine that still has requests is thrown away."""
+        if self._busy():
+            self._dead = f"scoring broke off: {error!r}"
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
             return OutOfMemoryError(
                 f"no memory while scoring: {error}",
                 remedy="lower engine.max_num_seqs or engine.gpu_memory_utilization",
             )
-        return EvaluationError(f"scoring failed: {type(error).__name__}: {error}")
+        problem = f"scoring failed: {type(error).__name__}: {error}"
+        return EngineError(problem) if self._dead else EvaluationError(problem)
+
+    def _busy(self) -> bool:
+        try:
+            return bool(self.wrapper.model.llm_engine.has_unfinished_requests())
+        except Exception:  # an engine that cannot even say so is gone
+            return True
 
     def _call(self, method: str, *args: str) -> Any:
         """Call the extension in every rank; the first rank's answer."""
@@ -159,8 +168,7 @@ def _start(engine: EngineSpec, model: str) -> Any:
     answer_for_vllm()
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    if engine.tensor_parallel_size == 1:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(engine.tensor_parallel_size > 1))
     try:
         from lm_eval.models.vllm_causallms import VLLM
 
@@ -190,6 +198,7 @@ def engine_arguments(engine: EngineSpec) -> dict[str, Any]:
         "trust_remote_code": engine.trust_remote_code,
         "worker_extension_cls": EXTENSION,
         "disable_log_stats": True,
+        "use_tqdm_on_load": False,
     }
     if engine.max_model_len is not None:
         arguments["max_model_len"] = engine.max_model_len
