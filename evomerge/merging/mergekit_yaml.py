@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -47,8 +48,15 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def parse_recipe(text: str, file: str = "recipe") -> Recipe:
-    """Read a mergekit configuration from `text`; `file` is what errors call it."""
-    recipe = _Reader(file).recipe(_parse(text, file))
+    """Read a mergekit configuration from `text`; `file` is what errors call it.
+
+    Raises RecipeError for one mistake, Problems for several.
+    """
+    try:
+        recipe = _Reader(file).recipe(_parse(text, file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(first["msg"].removeprefix("Value error, "), where=file) from error
     validate(recipe, file)
     return recipe
 
@@ -106,6 +114,8 @@ class _Reader:
     def recipe(self, top: CommentedMap) -> Recipe:
         self._refuse(top, "modules", "merges of several modules")
         self._known(top, _KEYS)
+        if (top.get("models") is None) == (top.get("slices") is None):
+            raise self._error(top, None, "give exactly one of models and slices", "remove one")
         self.method = self._method(top)
         return Recipe(
             merge_method=self.method.name,
@@ -174,12 +184,12 @@ class _Reader:
             value = self._model_mapping(value)
         if value is not None and not isinstance(value, str):
             raise self._error(node, key, f"{key} is {value!r}", "write a path or a hub id")
-        if isinstance(value, str) and "+" in Path(value).name:
+        if isinstance(value, str) and "+" in value:
             raise self._error(
                 node,
                 key,
                 f"{value!r} adds a LoRA adapter, which is not supported yet",
-                "fold the adapter into a checkpoint first",
+                "fold the adapter into a checkpoint first (and rename a folder with + in its name)",
             )
         return value
 
