@@ -31,6 +31,8 @@ def check_search(
         update={
             "base_model": names[spec.base_model],
             "models": tuple(names[model] for model in spec.models),
+            # A preset that is edited later must not change what a resumed search means.
+            "space": spec.space_spec,
         }
     )
     return preflight(pinned, store_folder=store_folder(store), here=here)

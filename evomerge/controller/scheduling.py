@@ -90,12 +90,8 @@ class Scheduler:
         attempt = self._store.begin_attempt(evaluation.id, self._search.id)
         recipe = candidates[evaluation.candidate_id].recipe
         # Attempts that a dead controller left behind say nothing about the candidate.
-        failures = self._failures(evaluation.id) if evaluation.attempts else 0
-        allowed = attempt + self._max_attempts - failures - 1
+        allowed = attempt + self._max_attempts - evaluation.failures - 1
         return Task(evaluation.id, attempt, allowed, recipe, evaluation.split)
-
-    def _failures(self, evaluation_id: int) -> int:
-        return sum(attempt.status == "failed" for attempt in self._store.attempts(evaluation_id))
 
     def _settle(self, done: Done) -> EvaluationRecord:
         """What the store has of a task that ended; writes the error that its worker could not."""
