@@ -41,18 +41,15 @@ def query(
 
 def _list_queries(format: QueryFormat) -> None:
     from evomerge.resources import resource_folder
+    from evomerge.store.questions import load_query
 
-    files = sorted((resource_folder("db") / "queries").glob("*.sql"))
-    found = [(file.stem, _first_comment(file)) for file in files]
+    names = sorted(file.stem for file in (resource_folder("db") / "queries").glob("*.sql"))
+    found = [load_query(name)[0] for name in names]
     if format is QueryFormat.JSON:
-        print_json([{"query": name, "answers": answers} for name, answers in found])
-    else:
-        print_table(["query", "what it answers"], found)
-
-
-def _first_comment(file: Path) -> str:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return next((line.removeprefix("--").strip() for line in lines if line.startswith("--")), "")
+        print_json(found)
+        return
+    rows = [(info.name, " ".join(info.parameters), info.summary) for info in found]
+    print_table(["query", "parameters", "what it answers"], rows)
 
 
 def _key_value(text: str) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from evomerge.errors import EvomergeError, Problems
 
 OK, FAILED, USAGE, FAULT, INTERRUPTED = 0, 1, 2, 70, 130
-_SHOWN_PROBLEMS = 8
+_SCREEN_LINES = 19
 _SHOWN_LETTERS = 600
 _USERS_MISTAKES = {
     errno.ENOENT: "check the path",
@@ -70,12 +70,18 @@ def explain(error: Exception) -> tuple[int, list[str]]:
 
 
 def _problem_lines(problems: Problems) -> Iterator[str]:
-    count = len(problems.problems)
+    """As many problems as fit on one screen; always the first."""
+    count, used, shown = len(problems.problems), 0, 0
     yield "1 problem:" if count == 1 else f"{count} problems:"
-    for problem in problems.problems[:_SHOWN_PROBLEMS]:
-        yield from _lines(problem)
-    if count > _SHOWN_PROBLEMS:
-        yield f"… and {count - _SHOWN_PROBLEMS} more: mend these first, or see all of them with"
+    for problem in problems.problems:
+        lines = _lines(problem)
+        used += sum(1 + len(line) // 80 for line in lines)
+        if shown and used > _SCREEN_LINES:
+            break
+        shown += 1
+        yield from lines
+    if shown < count:
+        yield f"… and {count - shown} more: mend these first, or see all of them with"
         yield "  evomerge validate FILE --format json"
 
 

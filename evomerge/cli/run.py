@@ -62,10 +62,12 @@ def submit(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a search to a Ray cluster and return; it runs on without this terminal."""
+    from evomerge.dispatch.ray_pool import connect
     from evomerge.service import check_search, submit_detached, submit_search
 
     with checking():
         checked = check_search(load_spec(file), store, here=False)
+        connect(address)
     with store_at(store, create=True) as opened:
         search = submit_search(opened, checked, search_id=search_id)
         submit_detached(opened, search.id, address)
