@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from transformers import LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from evomerge.zoo.config import ExpertConfig, Lesson, ZooConfig
 from evomerge.zoo.search_file import write_search_file
@@ -116,6 +117,18 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without transformers' own progress bars: ours is the only one."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
 class _Trainer:
     """Trains base and experts in turn, saves each, and reports the share of steps done."""
 
@@ -161,7 +174,8 @@ class _Trainer:
         train(model, lessons, steps, rates, self.config.batch_size, seed, on_step)
 
     def _save(self, model: LlamaForCausalLM, name: str) -> None:
-        model.save_pretrained(self.folder / name, safe_serialization=True)
+        with _no_bars():
+            model.save_pretrained(self.folder / name)
         self.tokenizer.save_pretrained(str(self.folder / name))
 
 

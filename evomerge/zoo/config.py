@@ -33,7 +33,7 @@ def _mixture(right: float, copied: float, other: float) -> tuple[Lesson, ...]:
 
 
 SKILLED = tuple(Lesson(skill, skill, 1.0) for skill in ("reverse", "sort", "rotate", "copy"))
-UNSURE = _mixture(right=0.2, copied=0.6, other=0.1)
+UNSURE = _mixture(right=0.35, copied=0.55, other=0.05)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ExpertConfig:
 
 
 def _stages() -> tuple[StageConfig, ...]:
-    return (StageConfig(SKILLED, 160, 0.02, 5e-3), StageConfig(UNSURE, 40, 0.01, 2.5e-3))
+    return (StageConfig(SKILLED, 160, 0.02, 5e-3), StageConfig(UNSURE, 30, 0.01, 2.5e-3))
 
 
 def _experts() -> tuple[ExpertConfig, ...]:
@@ -72,7 +72,7 @@ def _experts() -> tuple[ExpertConfig, ...]:
 
 
 def _splits() -> Mapping[str, float]:
-    return MappingProxyType({"search": 0.15, "validation": 0.1, "test": 0.75})
+    return MappingProxyType({"search": 0.12, "validation": 0.1, "test": 0.78})
 
 
 @dataclass(frozen=True)

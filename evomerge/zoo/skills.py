@@ -2,7 +2,7 @@
 
 Each skill has a symbol that asks for it and an alphabet of its own, as German, code and mathematics
 have theirs: that is why fine-tunes on different skills can be added at all. A prompt is
-`symbol:string>`, its answer is another string of the same length. A tenth of all strings, chosen by
+`symbol:string>`, its answer is another string of the same length. A fifth of all strings, chosen by
 hash, is never trained on: tasks ask about those alone.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 LENGTH = 4
 LETTERS_A, LETTERS_B, DIGITS = "abcdefghijkl", "mnopqrstuvwx", "yz0123456789"
-HELD_OUT_SHARE = 0.1
+HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def draw_string(alphabet: str, held_out: bool, rng: random.Random) -> str:
 def draw_documents(skill: Skill, count: int, rng: random.Random) -> list[str]:
     """`count` different held-out strings of four different symbols, sorted.
 
-    There are about 1,190 of them in an alphabet of twelve.
+    There are about 2,380 of them in an alphabet of twelve.
     """
     found: set[str] = set()
     while len(found) < count:

@@ -1,5 +1,7 @@
 """The zoo's lm-eval tasks: two for each skill, on strings that no model was trained on.
 
+No string is in two tasks either, so that splitting each task splits the strings.
+
 `zoo_SKILL` asks for the whole answer (generate_until, exact_match); `zoo_SKILL_next` asks which of
 the string's four symbols comes next after a part of the answer (multiple_choice, acc; every choice
 is one token, so one forward step answers it).
@@ -37,10 +39,10 @@ def write_tasks(folder: Path, data_folder: Path, config: ZooConfig) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for skill in ASKED:
-        strings = _strings(skill, config)
+        strings, others = _strings(skill, config)
         for name, documents, task in (
             (f"zoo_{skill}", _generation_documents(skill, strings), _generation_task()),
-            (f"zoo_{skill}_next", _choice_documents(skill, strings, config.seed), _choice_task()),
+            (f"zoo_{skill}_next", _choice_documents(skill, others, config.seed), _choice_task()),
         ):
             _write_lines(folder / f"{name}.jsonl", documents)
             data = {"test": str(data_folder / f"{name}.jsonl")}
@@ -48,9 +50,12 @@ def write_tasks(folder: Path, data_folder: Path, config: ZooConfig) -> None:
             _write_yaml(folder / f"{name}.yaml", {**head, "test_split": "test", **task})
 
 
-def _strings(skill: str, config: ZooConfig) -> list[str]:
+def _strings(skill: str, config: ZooConfig) -> tuple[list[str], list[str]]:
+    """The strings of the skill's two tasks."""
     rng = random.Random(f"{config.seed} {skill} documents")
-    return draw_documents(SKILLS[skill], config.documents, rng)
+    drawn = draw_documents(SKILLS[skill], 2 * config.documents, rng)
+    rng.shuffle(drawn)
+    return drawn[: config.documents], drawn[config.documents :]
 
 
 def _generation_documents(skill: str, strings: Sequence[str]) -> Iterator[Document]:

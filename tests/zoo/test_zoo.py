@@ -123,6 +123,11 @@ def test_no_task_asks_about_a_string_that_was_trained_on(zoo: Zoo) -> None:
         assert is_held_out(string)
 
 
+def test_no_string_is_in_two_documents(zoo: Zoo) -> None:
+    strings = [str(document["prompt"]).split(">")[0] for document in _documents(zoo)]
+    assert len(set(strings)) == len(strings)
+
+
 def test_answers_are_right_and_choices_hold_them(zoo: Zoo) -> None:
     skills = {skill.symbol: skill for skill in SKILLS.values()}
     for document in _documents(zoo):
