@@ -8,7 +8,7 @@ Kept are exactly k = max(1, ⌊density · numel⌋) entries: those with |δ| > t
 equal to it the ones with an index below `cutoff`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +26,9 @@ TABLE = np.dtype([("threshold", "<f4"), ("cutoff", "<i8"), ("kept", "<f8")])
 Table = NDArray[np.void]
 Bits = NDArray[np.uint32]
 _BLOCK = 1 << 20
+_BUCKET = 7
+"""Thresholds are looked up by all but their last bits; when two share a bucket, by bisection."""
+_TABLE_FROM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -104,26 +107,45 @@ def _kept_norms(ordered: Bits, keeps: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _cutoffs(bits: Bits, ordered: Bits, keeps: NDArray[np.int64], found: Bits) -> NDArray[np.int64]:
-    """For each threshold one past the index of the last tie that is still kept."""
+    """For each threshold one past the index of the last tie that is still kept.
+
+    Goes through the delta block by block and counts ties; where a threshold's last one lies in the
+    block, a stable sort of the block by threshold finds it.
+    """
     values, place = np.unique(found, return_inverse=True)
-    above = len(bits) - np.searchsorted(ordered, found, side="right")
-    index, value = _ties(bits, values)
-    order = np.argsort(value, kind="stable")
-    starts = np.searchsorted(value[order], np.arange(len(values), dtype=np.uint16))
-    last = starts[place] + keeps - above - 1
-    cutoffs: NDArray[np.int64] = index[order[last]] + 1
+    needed = keeps - (len(bits) - np.searchsorted(ordered, found, side="right"))
+    cutoffs = np.zeros(len(found), np.int64)
+    which = _which_value(values, len(bits))
+    for start in range(0, len(bits), _BLOCK):
+        value_C = which(bits[start : start + _BLOCK])
+        counts = np.bincount(value_C, minlength=len(values) + 1)
+        here = np.flatnonzero((needed > 0) & (needed <= counts[place]))
+        if len(here):
+            order = np.argsort(value_C, kind="stable")
+            first = np.cumsum(counts) - counts
+            cutoffs[here] = start + order[first[place[here]] + needed[here] - 1] + 1
+        needed = needed - counts[place]
     return cutoffs
 
 
-def _ties(bits: Bits, values: Bits) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
-    """Where `bits` holds one of `values`: indices in rising order, and which value it is."""
-    wanted = np.zeros(1 << 25, bool)
-    wanted[values >> 7] = True
-    index = np.flatnonzero(wanted[bits >> 7])
-    near = np.searchsorted(values, bits[index])
-    near = np.minimum(near, len(values) - 1)
-    hit = values[near] == bits[index]
-    return index[hit], near[hit].astype(np.uint16)
+def _which_value(values: Bits, count: int) -> Callable[[Bits], NDArray[np.uint16]]:
+    """A function that says for bit patterns which of `values` they are; `len(values)` for none.
+
+    `count`: how many patterns will be asked for; few are not worth a table.
+    """
+    buckets = values >> _BUCKET
+    other = np.append(values, np.uint32(0xFFFFFFFF))
+    bisect = count < _TABLE_FROM or len(np.unique(buckets)) < len(values)
+    table = np.full(1 if bisect else 1 << (32 - _BUCKET), len(values), np.uint16)
+    if not bisect:
+        table[buckets] = np.arange(len(values), dtype=np.uint16)
+
+    def which(bits_C: Bits) -> NDArray[np.uint16]:
+        near_C = np.searchsorted(values, bits_C) if bisect else table[bits_C >> _BUCKET]
+        found_C: NDArray[np.uint16] = np.where(other[near_C] == bits_C, near_C, len(values))
+        return found_C.astype(np.uint16, copy=False)
+
+    return which
 
 
 def random_table(bits: Bits, key: tuple[int, int]) -> Table:

@@ -32,6 +32,18 @@ def test_exactly_k_entries_survive_however_many_ties(delta, share):
     assert (mask == oracles.kept_by_magnitude(delta.numpy(), share)).all()
 
 
+@pytest.mark.parametrize("table_from", [0, 1 << 30])
+def test_lookup_and_bisection_find_the_same_ties_across_blocks(monkeypatch, table_from):
+    monkeypatch.setattr(thresholds, "_TABLE_FROM", table_from)
+    monkeypatch.setattr(thresholds, "_BLOCK", 1000)
+    bits = bits_of((torch.randn(5003) * 0.01).bfloat16().float())
+    table = thresholds.magnitude_table(bits)
+    for row in range(1, 1001, 37):
+        assert thresholds.from_table(table, row / 1000).cutoff == (
+            thresholds.magnitude_kept(bits, row / 1000).cutoff
+        )
+
+
 @given(bf16_deltas, density)
 def test_table_and_direct_computation_agree(delta, share):
     bits = bits_of(delta)
