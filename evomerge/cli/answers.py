@@ -9,8 +9,6 @@ import typer
 
 from evomerge.cli.options import FormatOption, SearchArgument, StoreOption
 from evomerge.cli.output import Format, QueryFormat, note, plain, print_json, print_table
-from evomerge.cli.progress import counted
-from evomerge.cli.stores import store_at
 from evomerge.errors import UsageError
 
 
@@ -28,6 +26,8 @@ def query(
     if name is None:
         _list_queries(format)
         return
+    from evomerge.cli.stores import store_at
+
     parameters = dict(_key_value(text) for text in parameter or ())
     with store_at(store) as opened:
         columns, rows = opened.query(name, parameters)
@@ -76,6 +76,7 @@ def report(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Write a report of a search: one HTML file that needs no network."""
+    from evomerge.cli.stores import store_at
     from evomerge.report import write_report
 
     with store_at(store) as opened:
@@ -96,6 +97,8 @@ def export(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Write a candidate as a checkpoint: weights, tokenizer, mergekit configuration, model card."""
+    from evomerge.cli.progress import counted
+    from evomerge.cli.stores import store_at
     from evomerge.export import export_candidate, find_candidate
 
     with store_at(store) as opened:

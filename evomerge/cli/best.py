@@ -1,15 +1,25 @@
 """`best`: the best recipes of a search, of a base model, or of the whole store."""
 
-from typing import Annotated, Any
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomerge.cli.options import StoreOption
 from evomerge.cli.output import BestFormat, note, print_json, print_table, stdout
-from evomerge.cli.stores import store_at
-from evomerge.fitness import Split
-from evomerge.recipe import to_config
-from evomerge.store.types import BestRow
+
+if TYPE_CHECKING:
+    from evomerge.store.types import BestRow
+
+
+class SplitName(StrEnum):
+    """The splits, as `evomerge.fitness.Split` has them, without what that module loads."""
+
+    SEARCH = "search"
+    VALIDATION = "validation"
+    TEST = "test"
 
 
 def best(
@@ -23,7 +33,8 @@ def best(
         str | None, typer.Option("--task", help="Rank by this task's score, not by fitness.")
     ] = None,
     split: Annotated[
-        Split | None, typer.Option("--split", help="Documents to compare on; search by default.")
+        SplitName | None,
+        typer.Option("--split", help="Documents to compare on; search by default."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 10,
     store: StoreOption = None,
@@ -32,10 +43,14 @@ def best(
     ] = BestFormat.TABLE,
 ) -> None:
     """The best candidates, best first."""
+    from evomerge.cli.stores import store_at
+    from evomerge.fitness import Split
+
+    documents = Split(split.value) if split else None
     with store_at(store) as opened:
         search_id = opened.search(search).id if search else None
         rows = opened.best(
-            search_id=search_id, base_model=base, task=task, split=split, limit=limit
+            search_id=search_id, base_model=base, task=task, split=documents, limit=limit
         )
     if format is BestFormat.JSON:
         print_json([_plain(row) for row in rows])
@@ -72,6 +87,8 @@ def _table(rows: list[BestRow]) -> None:
 
 
 def _plain(row: BestRow) -> dict[str, Any]:
+    from evomerge.recipe import to_config
+
     return {
         "candidate": row.candidate_id,
         "search": row.search_id,

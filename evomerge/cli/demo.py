@@ -1,23 +1,24 @@
 """`demo`: the whole way on a small zoo, from training the models to the report of the winner."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evomerge.cli.options import FormatOption, InlineOption
 from evomerge.cli.output import Format, note, print_json, stdout
-from evomerge.cli.progress import counted
 from evomerge.cli.run import announce, checking, drive, resume_command
-from evomerge.cli.stores import store_at
-from evomerge.cli.tables import print_results, results_json
-from evomerge.results import Results, read_results
-from evomerge.spec import SearchSpec, load_spec
-from evomerge.store import SQLStore
+
+if TYPE_CHECKING:
+    from evomerge.results import Results
+    from evomerge.spec import SearchSpec
+    from evomerge.store import SQLStore
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def demo(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train a small zoo, search it, and show the best recipe beside every trivial merge."""
+    from evomerge.cli.stores import store_at
+    from evomerge.service import check_search, submit_search
+
     spec = _spec(_build_zoo(), seed, candidates)
     out.mkdir(parents=True, exist_ok=True)
     store = str(out / "evomerge.db")
-    from evomerge.service import check_search, submit_search
-
     with checking():
         checked = check_search(spec, store)
     with store_at(store, create=True) as opened:
@@ -72,6 +74,8 @@ def _build_zoo() -> Path:
 @contextmanager
 def _shares(title: str) -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it does and which share of it is done."""
+    from evomerge.cli.progress import counted
+
     said: set[str] = set()
     with counted(title) as count:
 
@@ -85,6 +89,8 @@ def _shares(title: str) -> Iterator[Callable[[str, float], None]]:
 
 
 def _spec(file: Path, seed: int, candidates: int | None) -> SearchSpec:
+    from evomerge.spec import load_spec
+
     spec = load_spec(file)
     strategy = spec.strategy.model_copy(update={"seed": seed})
     limit = spec.budget.candidates if candidates is None else candidates
@@ -93,9 +99,11 @@ def _spec(file: Path, seed: int, candidates: int | None) -> SearchSpec:
 
 
 def _finish(store: SQLStore, search_id: str, folder: Path, seconds: float) -> Outcome:
+    from evomerge.cli.progress import counted
     from evomerge.export import export_candidate, find_candidate
     from evomerge.merging.mergekit_yaml import dump_recipe
     from evomerge.report import write_report
+    from evomerge.results import read_results
 
     winner = find_candidate(store, search_id)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +117,8 @@ def _finish(store: SQLStore, search_id: str, folder: Path, seconds: float) -> Ou
 
 
 def _show(outcome: Outcome, format: Format) -> None:
+    from evomerge.cli.tables import print_results, results_json
+
     if format is Format.JSON:
         files = {"checkpoint": outcome.checkpoint, "report": outcome.report}
         print_json(

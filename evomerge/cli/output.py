@@ -10,7 +10,6 @@ from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -75,7 +74,7 @@ def plain(value: Any) -> Any:
 def _plain_object(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):
         return plain(value.model_dump(mode="json"))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}

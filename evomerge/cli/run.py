@@ -1,10 +1,12 @@
 """`run`, `submit`, `validate`, `resume`: starting searches."""
 
+from __future__ import annotations
+
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,12 +20,12 @@ from evomerge.cli.options import (
     StoreOption,
 )
 from evomerge.cli.output import Format, note, print_json, stderr
-from evomerge.cli.progress import SearchProgress
-from evomerge.cli.stores import store_at
 from evomerge.errors import Problems, UsageError
-from evomerge.spec import SearchSpec, load_spec
-from evomerge.store import SQLStore
-from evomerge.store.types import SearchRecord, SearchStatus
+
+if TYPE_CHECKING:
+    from evomerge.spec import SearchSpec
+    from evomerge.store import SQLStore
+    from evomerge.store.types import SearchRecord
 
 SearchIdOption = Annotated[
     str | None, typer.Option("--search-id", metavar="ID", help="Its id, instead of a random one.")
@@ -42,7 +44,9 @@ def run(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Run a search here, on a local Ray or on the cluster at --address."""
+    from evomerge.cli.stores import store_at
     from evomerge.service import check_search, submit_search
+    from evomerge.spec import load_spec
 
     with checking():
         checked = check_search(load_spec(file), store, here=address is None)
@@ -62,8 +66,10 @@ def submit(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a search to a Ray cluster and return; it runs on without this terminal."""
+    from evomerge.cli.stores import store_at
     from evomerge.dispatch.ray_pool import connect
     from evomerge.service import check_search, submit_detached, submit_search
+    from evomerge.spec import load_spec
 
     with checking():
         checked = check_search(load_spec(file), store, here=False)
@@ -80,6 +86,8 @@ def submit(
 
 def validate(file: SearchFile, format: FormatOption = Format.TABLE) -> None:
     """Check a search file, its models, tasks and this machine; nothing is written or started."""
+    from evomerge.spec import load_spec
+
     try:
         checked = _check(load_spec(file))
     except UsageError as error:
@@ -106,6 +114,8 @@ def resume(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a paused, failed or killed search where it stopped."""
+    from evomerge.cli.stores import store_at
+
     with store_at(store) as opened:
         record = opened.search(search)
         if detach:
@@ -154,7 +164,9 @@ def drive(
     store: SQLStore, search: SearchRecord, address: str | None, inline: bool, again: str
 ) -> None:
     """Run a search with progress; Ctrl-C and SIGTERM pause it and end with exit code 130."""
+    from evomerge.cli.progress import SearchProgress
     from evomerge.service import make_dispatcher, run_search
+    from evomerge.store.types import SearchStatus
 
     dispatcher = make_dispatcher(search.spec, store.url, address, inline=inline)
     try:

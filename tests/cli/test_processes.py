@@ -19,7 +19,16 @@ def call(*arguments, **options):
     )
 
 
-@pytest.mark.parametrize("command", [("--help",), ("--version",), ("best", "--help"), ("schema",)])
+def test_help_loads_neither_the_database_nor_the_strategies():
+    code = (
+        "import sys; from evomerge.cli.exits import run; run(['--help']); "
+        "print([m for m in ('numpy', 'sqlalchemy', 'cma', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", [("--help",), ("--version",), ("schema",)])
 def test_light_commands_load_no_engine(command):
     code = (
         "import sys; from evomerge.cli.exits import run; "
@@ -34,7 +43,7 @@ def test_light_commands_load_no_engine(command):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_search_is_paused_and_can_be_resumed(tmp_path, stop):
     file = write_search(
-        tmp_path, engine={"name": "fake", "fake_seconds": 0.1}, budget={"candidates": 60}
+        tmp_path, engine={"name": "fake", "fake_seconds": 0.1}, budget={"candidates": 24}
     )
     store = tmp_path / "s.db"
     arguments = ["run", file, "--inline", "--store", store, "--search-id", "mine"]
