@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,16 +64,19 @@ class Victim:
         except (psutil.Error, OSError):
             return False
 
-    def kill(self, chooser: random.Random) -> str:
-        """SIGKILL one process, drawn by its role first; returns the role."""
+    def kill(self, chooser: random.Random, only: Sequence[str] = ()) -> list[str]:
+        """SIGKILL one process, drawn by its role first; returns the role, or nothing."""
         roles: dict[str, list[psutil.Process]] = {}
         for process in self.processes():
             roles.setdefault(self.role(process), []).append(process)
         roles.pop(GUARDIAN, None)  # its own end has a test of its own
-        role = chooser.choice(sorted(roles))
+        allowed = sorted(role for role in roles if not only or role in only)
+        if not allowed:
+            return []
+        role = chooser.choice(allowed)
         process = chooser.choice(sorted(roles[role], key=lambda process: process.pid))
         process.send_signal(signal.SIGKILL)
-        return role
+        return [role]
 
     def role(self, process: psutil.Process) -> str:
         try:

@@ -24,10 +24,18 @@ def _undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
     return history(store, search.id)
 
 
-def _kill_until_finished(
-    victim: Victim, store: SQLStore, kills: int, chooser: random.Random, longest: float
+def kill_until_finished(
+    victim: Victim,
+    store: SQLStore,
+    kills: int,
+    chooser: random.Random,
+    longest: float,
+    roles: tuple[str, ...] = (),
 ) -> Counter[str]:
-    """Kill `kills` processes at random moments, resuming whenever the driver is gone."""
+    """Kill `kills` processes at random moments, resuming whenever the driver is gone.
+
+    `roles` limits what is killed; by default anything is.
+    """
     killed: Counter[str] = Counter()
     victim.start()
     assert victim.driver is not None
@@ -35,7 +43,7 @@ def _kill_until_finished(
         if sum(killed.values()) < kills:
             _wait_for_a_moment(victim, chooser, longest)
             if victim.driver.poll() is None:
-                killed[victim.kill(chooser)] += 1
+                killed.update(victim.kill(chooser, roles))
         if victim.driver.poll() is not None:
             assert victim.wait_until_gone(30) == [], "processes outlived their driver"
             if store.search(victim.search_id).status is not SearchStatus.FINISHED:
@@ -57,7 +65,7 @@ def _wait_for_a_moment(victim: Victim, chooser: random.Random, longest: float) -
     time.sleep(chooser.uniform(0.0, longest))
 
 
-def _scored_twice(store: SQLStore, search_id: str) -> list[int]:
+def scored_twice(store: SQLStore, search_id: str) -> list[int]:
     """Evaluations that more than one attempt decided."""
     return [
         e.id
@@ -72,10 +80,10 @@ def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
     store = open_store(str(tmp_path / "rough.db"))
     search = submit_search(store, check_search(spec))
     victim = Victim(store.url, search.id, mode="inline", log=tmp_path / "log")
-    killed = _kill_until_finished(victim, store, 10, random.Random(1), longest=3.0)
+    killed = kill_until_finished(victim, store, 10, random.Random(1), longest=3.0)
     assert sum(killed.values()) >= 5, killed
     assert history(store, search.id) == calm
-    assert _scored_twice(store, search.id) == []
+    assert scored_twice(store, search.id) == []
 
 
 @pytest.mark.slow
@@ -101,9 +109,9 @@ def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
         store = open_store(str(folder / "rough.db"))
         search = submit_search(store, check_search(spec))
         victim = Victim(store.url, search.id, log=folder / "log")
-        killed += _kill_until_finished(victim, store, 15, chooser, longest=6.0)
+        killed += kill_until_finished(victim, store, 15, chooser, longest=6.0)
         assert history(store, search.id) == calm
-        assert _scored_twice(store, search.id) == []
+        assert scored_twice(store, search.id) == []
         round_number += 1
     print(f"killed: {dict(killed)} in {round_number} searches")
     assert killed.keys() >= {"controller", "_WorkerActor"}
