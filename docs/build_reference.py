@@ -38,7 +38,7 @@ def section(method: Method) -> str:
         [
             f"## {method.name}",
             "",
-            f"{method.doc} Source: {method.source.split('; METHODS')[0]}.",
+            f"{method.doc} Source: {method.source}.",
             "",
             f"    {method.formula}",
             "",

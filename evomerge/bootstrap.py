@@ -42,7 +42,8 @@ def resampled_means(values_RN: Floats, seed: int = SEED, resamples: int = RESAMP
         means_BR[start : start + size] = _counts(generator, size, count) @ values_RN.T / count
     centre_R = values_RN.mean(axis=1)
     stretch = math.sqrt(count / (count - 1)) if count > 1 else 1.0
-    return centre_R + (means_BR - centre_R) * stretch
+    widened_BR: Floats = centre_R + (means_BR - centre_R) * stretch
+    return widened_BR
 
 
 def _counts(generator: np.random.Generator, size: int, count: int) -> Floats:

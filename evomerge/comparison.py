@@ -157,7 +157,8 @@ class _Table:
     def _deviations(self) -> Floats:
         rows = [self._values[row] for row in self._places]
         values_RN = np.array([[row[d] for d in self._shared] for row in rows])
-        return resampled_means(values_RN) - values_RN.mean(axis=1)
+        deviations: Floats = resampled_means(values_RN) - values_RN.mean(axis=1)
+        return deviations
 
 
 Documents = dict[int, float]

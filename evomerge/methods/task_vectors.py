@@ -105,7 +105,7 @@ TASK_ARITHMETIC = _method(
     "task_arithmetic",
     "Adds weighted deltas to the base.",
     "θ₀ + λ Σ wᵢ δᵢ",
-    "Ilharco et al. 2023; METHODS.md section 2",
+    "Ilharco et al. 2023",
     elect=False,
     trim=Trim.NONE,
 )
@@ -113,7 +113,7 @@ TIES = _method(
     "ties",
     "Keeps each delta's largest entries, elects a sign per entry, averages those that agree.",
     "θ₀ + λ Σ wᵢ δ̂ᵢ mᵢ / Σ wᵢ mᵢ,  mᵢ = [sgn(wᵢ δ̂ᵢ) = sgn(Σ wⱼ δ̂ⱼ)]",
-    "Yadav et al. 2023; METHODS.md section 2",
+    "Yadav et al. 2023",
     elect=True,
     trim=Trim.MAGNITUDE,
 )
@@ -121,7 +121,7 @@ DARE_LINEAR = _method(
     "dare_linear",
     "Drops entries of each delta at random, rescales the rest, adds them to the base.",
     "θ₀ + λ Σ wᵢ δ̂ᵢ",
-    "Yu et al. 2024; METHODS.md section 2",
+    "Yu et al. 2024",
     elect=False,
     trim=Trim.RANDOM,
 )
@@ -129,7 +129,7 @@ DARE_TIES = _method(
     "dare_ties",
     "DARE's random masks with TIES' sign election.",
     "θ₀ + λ Σ wᵢ δ̂ᵢ mᵢ",
-    "Yu et al. 2024; METHODS.md section 2",
+    "Yu et al. 2024",
     elect=True,
     trim=Trim.RANDOM,
 )
