@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -164,14 +162,19 @@ def drive(
     store: SQLStore, search: SearchRecord, address: str | None, inline: bool, again: str
 ) -> None:
     """Run a search with progress; Ctrl-C and SIGTERM pause it and end with exit code 130."""
+    from evomerge.cli.interrupts import Interruptible, Interrupts
     from evomerge.cli.progress import SearchProgress
     from evomerge.service import make_dispatcher, run_search
     from evomerge.store.types import SearchStatus
 
     dispatcher = make_dispatcher(search.spec, store.url, address, inline=inline)
     try:
-        with terminable(), SearchProgress(store, search.id) as progress:
-            status = run_search(store, search.id, dispatcher, progress)
+        with (
+            Interrupts(again).listening() as interrupts,
+            SearchProgress(store, search.id) as progress,
+        ):
+            workers = Interruptible(dispatcher, interrupts)
+            status = run_search(store, search.id, workers, progress)
     except KeyboardInterrupt:
         note(f"search {search.id} is paused; go on with: {again}")
         raise typer.Exit(INTERRUPTED) from None
@@ -180,20 +183,6 @@ def drive(
     if status is not SearchStatus.FINISHED:
         note(f"search {search.id} is {status}")
         raise typer.Exit(FAILED)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, so that `kill` and `docker stop` pause cleanly too."""
-
-    def interrupt(signal_number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
