@@ -33,7 +33,7 @@ def _mixture(right: float, copied: float, other: float) -> tuple[Lesson, ...]:
 
 
 SKILLED = tuple(Lesson(skill, skill, 1.0) for skill in ("reverse", "sort", "rotate", "copy"))
-UNSURE = _mixture(right=0.35, copied=0.55, other=0.05)
+UNSURE = _mixture(right=0.2, copied=0.6, other=0.1)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ExpertConfig:
 
 
 def _stages() -> tuple[StageConfig, ...]:
-    return (StageConfig(SKILLED, 160, 0.02, 5e-3), StageConfig(UNSURE, 30, 0.01, 2.5e-3))
+    return (StageConfig(SKILLED, 160, 0.02, 5e-3), StageConfig(UNSURE, 40, 0.01, 2.5e-3))
 
 
 def _experts() -> tuple[ExpertConfig, ...]:

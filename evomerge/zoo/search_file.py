@@ -35,7 +35,7 @@ def _search(zoo: Path, config: ZooConfig) -> dict[str, Any]:
             "splits": dict(config.splits),
         },
         "strategy": STRATEGY,
-        "budget": {"candidates": 210},
+        "budget": {"candidates": 196},
         "engine": {"dtype": "float32", "max_model_len": 32},
     }
 
