@@ -38,7 +38,7 @@ CONFIG = {
     "tie_word_embeddings": False,
 }
 TWO = "models:\n  - {model: a, parameters: {weight: 0.7DA}}\n  - {model: b, parameters: {weight: 0.4DB}}\n"
-THREE = TWO + "  - {model: c, parameters: {weight: 0.3DC}}\n"
+THREE = TWO + "  - {model: c, parameters: {weight: 0.33DC}}\n"
 BOTH = "models:\n  - {model: base}\n  - {model: a}\n"
 
 
@@ -64,7 +64,7 @@ CASES: dict[str, str] = {
     "ties, not normalised": "merge_method: ties\nbase_model: base\n"
     "parameters: {normalize: false, int8_mask: true}\n" + models(THREE, 0.5, 0.3, 0.2),
     "ties, negative weight": "merge_method: ties\nbase_model: base\n"
-    + models(THREE, 0.5, 0.3, 0.2).replace("weight: 0.3", "weight: -0.3"),
+    + models(THREE, 0.5, 0.3, 0.2).replace("weight: 0.33", "weight: -0.33"),
     "dare_linear, density 1": "merge_method: dare_linear\nbase_model: base\n"
     + models(THREE, 1, 1, 1),
     "dare_ties, density 1": "merge_method: dare_ties\nbase_model: base\n" + models(THREE, 1, 1, 1),
