@@ -4,6 +4,7 @@ Results go to stdout, everything else to stderr. Heavy imports happen inside com
 `evomerge --help` is quick and loads neither torch, ray nor vllm.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,4 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point `evomerge`; ends the process with the command's exit code."""
     from evomerge.cli.exits import run
 
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    # All is said and done: an impatient Ctrl-C must not strike while Ray and engines shut down.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.exit(code)

@@ -31,12 +31,18 @@ class Interrupts:
     @contextmanager
     def listening(self) -> Iterator["Interrupts"]:
         """Handle signals until the block ends."""
-        before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Handle signals, whoever did before: Ray's start puts a handler of its own over SIGTERM."""
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if one was asked for."""
@@ -75,7 +81,9 @@ class Interruptible:
 
     def start(self) -> dict[str, str]:
         with self._interrupts.at_once():
-            return self._inner.start()
+            versions = self._inner.start()
+        self._interrupts.install()
+        return versions
 
     def submit(self, task: Task) -> None:
         self._interrupts.check()

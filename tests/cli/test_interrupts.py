@@ -58,6 +58,20 @@ def test_the_engines_start_is_broken_off_at_once():
     assert workers.calls == []
 
 
+def test_a_handler_that_the_workers_start_puts_up_is_replaced():
+    class Rude(Workers):
+        def start(self):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            return {}
+
+    with Interrupts("again").listening() as heard:
+        wrapped = Interruptible(Rude(), heard)
+        wrapped.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            wrapped.wait(0)
+
+
 def test_the_second_signal_ends_the_process_and_says_how_to_go_on(monkeypatch, capsys):
     codes = []
     monkeypatch.setattr(module.os, "_exit", codes.append)
