@@ -4,3 +4,5 @@ from hypothesis import settings
 
 settings.register_profile("evomerge", deadline=None, derandomize=True)
 settings.load_profile("evomerge")
+
+pytest_plugins = ["tests.databases"]

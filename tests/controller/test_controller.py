@@ -187,3 +187,23 @@ def test_losses_keep_the_order_feasible_infeasible_failed():
     )
     assert np.argsort(losses).tolist() == [3, 0, 4, 1, 2]
     assert np.isfinite(losses).all()
+
+
+def test_postgresql_and_sqlite_hold_the_same_history(store, tmp_path, postgres_url):
+    spec = fake_spec(tmp_path)
+    histories = []
+    for kept in (store, open_store(postgres_url)):
+        search = _submit(kept, spec)
+        assert _run(kept, search) is SearchStatus.FINISHED
+        histories.append(history(kept, search))
+    assert histories[0] == histories[1]
+
+
+def test_two_controllers_cannot_run_one_search(store, tmp_path):
+    from evomerge.errors import LeaseLostError
+    from evomerge.store import make_owner
+
+    search = _submit(store, fake_spec(tmp_path))
+    store.acquire_lease(search, make_owner(), 60)
+    with pytest.raises(LeaseLostError, match="is controlled by"):
+        _run(store, search)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests of the store: one server a session, one schema a test."""
+"""Real databases for every test that wants one: one server a session, one schema a test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     except Exception as error:
         pytest.fail(
             f"the embedded PostgreSQL does not start: {error}\n"
-            "  → install requirements-dev, or point EVOMERGE_TEST_POSTGRES at a server"
+            "  → run `make setup`, or point EVOMERGE_TEST_POSTGRES at a server"
         )
     yield server.get_uri()
     server.cleanup()
