@@ -18,6 +18,9 @@ from evomerge.space import Genome, SearchSpace
 from evomerge.store.api import Store
 from evomerge.store.types import SearchRecord, SearchStatus
 
+STARTABLE = tuple(status for status in SearchStatus if status is not SearchStatus.CANCELLING)
+"""To start a search again overrules an earlier pause, but not a cancellation that came in just now."""
+
 
 class Controller:
     """Runs one search to its end, or until it is paused or cancelled.
@@ -47,7 +50,7 @@ class Controller:
         """Returns the status that the search ended with. Raises what stops a search for good."""
         with LeaseKeeper(self._store, self._search.id, self._owner) as lease:
             try:
-                self._set_status(SearchStatus.RUNNING)
+                self._store.set_status(self._search.id, SearchStatus.RUNNING, only_from=STARTABLE)
                 self._dispatcher.start()
                 self._walk(lease)
                 return self._set_status(SearchStatus.FINISHED)

@@ -207,3 +207,16 @@ def test_two_controllers_cannot_run_one_search(store, tmp_path):
     store.acquire_lease(search, make_owner(), 60)
     with pytest.raises(LeaseLostError, match="is controlled by"):
         _run(store, search)
+
+
+def test_resuming_overrules_a_pause_whose_controller_was_killed(store, tmp_path):
+    search = _submit(store, fake_spec(tmp_path))
+    store.set_status(search, SearchStatus.PAUSING)
+    assert _run(store, search) is SearchStatus.FINISHED
+
+
+def test_a_cancellation_is_not_overruled(store, tmp_path):
+    search = _submit(store, fake_spec(tmp_path))
+    store.set_status(search, SearchStatus.CANCELLING)
+    assert _run(store, search) is SearchStatus.CANCELLED
+    assert store.evaluations(search, Split.TEST) == []
