@@ -45,6 +45,10 @@ def supports(tensors: list[Tensor]) -> bool:
     return all(x.dtype in CODES and x.device.type == "cpu" for x in tensors)
 
 
+class CannotCompile(Exception):
+    """The compiler, or the loader, refuses: merges then run eagerly."""
+
+
 class Native:
     """Compiled loops and the threads that run them."""
 
@@ -94,7 +98,11 @@ class Native:
 
 @cache
 def _function(variant: Variant, inputs: tuple[torch.dtype, ...], out: torch.dtype) -> Any:
-    library = ctypes.CDLL(str(_library(source(Loop.of(variant, inputs, out)))))
+    file = _library(source(Loop.of(variant, inputs, out)))
+    try:
+        library = ctypes.CDLL(str(file))
+    except OSError as error:
+        raise CannotCompile(f"{file} cannot be loaded: {error}") from error
     library.run.restype = ctypes.c_float
     pointer = ctypes.c_void_p
     library.run.argtypes = [ctypes.c_int64, pointer, pointer, pointer, pointer]
@@ -127,7 +135,7 @@ def _compile(program: str, text: str, file: Path) -> None:
             if done.returncode == 0:
                 built.replace(file)
                 return
-    raise RuntimeError(f"{program} cannot compile the merge kernel:\n{done.stderr}")
+    raise CannotCompile(f"{program}: {done.stderr.strip()[:300]}")
 
 
 @cache

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from evomerge.errors import ResourceError
 from evomerge.merging import native
 from evomerge.merging.kernels import Step, Variant, make_step, pack_floats, pack_ints
 from evomerge.merging.knobs import Scalars
@@ -45,7 +46,8 @@ class Runner:
         self._index_C = torch.arange(chunk, dtype=torch.int32, device=device)
         self._steps: dict[tuple[Variant, bool], Step] = {}
         self._native = native.Native()
-        self.fused = self._decide(fused, notify or _log.info)
+        self._notify = notify or _log.info
+        self.fused = self._decide(fused)
 
     def run(
         self, method: str, scalars: Scalars, base: Tensor | None, models: list[Tensor], out: Tensor
@@ -57,11 +59,30 @@ class Runner:
         base_P = None if base is None else base.reshape(-1)
         models_P = [model.reshape(-1) for model in models]
         out_P = out.detach().view(-1)
-        if self.fused and native.supports([out, *models, *([] if base is None else [base])]):
-            probe = self._native.run(variant, scalars, base_P, models_P, out_P, floats)
-        else:
-            probe = self._torch(variant, scalars, base_P, models_P, out_P, floats)
-        return probe <= torch.finfo(out.dtype).max
+        peak = self._in_c(variant, scalars, base_P, models_P, out_P, floats)
+        if peak is None:
+            peak = self._torch(variant, scalars, base_P, models_P, out_P, floats)
+        return peak <= torch.finfo(out.dtype).max
+
+    def _in_c(
+        self,
+        variant: Variant,
+        scalars: Scalars,
+        base_P: Tensor | None,
+        models_P: list[Tensor],
+        out_P: Tensor,
+        floats: Tensor,
+    ) -> float | None:
+        """The largest magnitude, or None where the C loop cannot be used."""
+        tensors = [out_P, *models_P, *([] if base_P is None else [base_P])]
+        if not self.fused or not native.supports(tensors):
+            return None
+        try:
+            return self._native.run(variant, scalars, base_P, models_P, out_P, floats)
+        except native.CannotCompile as error:
+            self.fused = False
+            self._notify(f"merging runs about 20 times slower, without compiled kernels: {error}")
+            return None
 
     def _torch(
         self,
@@ -99,12 +120,12 @@ class Runner:
             )
         return self._steps[key]
 
-    def _decide(self, fused: bool | None, notify: Callable[[str], None]) -> bool:
+    def _decide(self, fused: bool | None) -> bool:
         if fused is False:
             return False
         if self._device.type != "cpu" or native.compiler() is not None:
             return True
         if fused:
-            raise RuntimeError("no C compiler: install gcc or clang, or set CC")
-        notify("no C compiler found (gcc, clang or $CC): merging runs about 20 times slower")
+            raise ResourceError("no C compiler", remedy="install gcc or clang, or set CC")
+        self._notify("no C compiler found (gcc, clang or $CC): merging runs about 20 times slower")
         return False

@@ -293,6 +293,16 @@ def test_without_a_compiler_people_are_told_and_the_result_is_the_same(models, m
     assert "compiler" in said[0]
 
 
+def test_a_compiler_that_fails_costs_speed_and_nothing_else(models, monkeypatch, tmp_path):
+    wanted = merged(models, RECIPES["ties"], fused=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "compiler", lambda: "/bin/false")
+    monkeypatch.setattr(native, "_function", native._function.__wrapped__)
+    said = []
+    assert same(merged(models, RECIPES["ties"], notify=said.append), wanted)
+    assert len(said) == 1
+
+
 def test_tables_on_disk_are_used_again_and_broken_ones_replaced(models, tmp_path):
     wanted = merged(models, RECIPES["ties"])
     for _ in range(2):
