@@ -116,7 +116,9 @@ def test_nothing_is_evaluated_twice_when_a_search_is_resumed(store, tmp_path, mo
         return evaluate(self, recipe, split)
 
     monkeypatch.setattr(FakeEvaluator, "evaluate", counted)
-    search = _submit(store, fake_spec(tmp_path))
+    # Slow enough for the pause to be noticed, which takes up to a second.
+    slow = {"name": "fake", "fake_seconds": 0.15}
+    search = _submit(store, fake_spec(tmp_path, engine=slow))
 
     def pause_at_twenty(event: Event) -> None:
         if isinstance(event, Scored) and event.candidate.number == 20:
