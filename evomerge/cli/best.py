@@ -67,23 +67,25 @@ def _name(row: BestRow) -> str:
 
 
 def _table(rows: list[BestRow]) -> None:
+    """One line a candidate; what all of them share is said once, below."""
+    places = {
+        "search": [row.search_id for row in rows],
+        "method": [row.recipe.merge_method for row in rows],
+        "split": [row.split.value for row in rows],
+    }
+    shared = {name: cells[0] for name, cells in places.items() if len(set(cells)) == 1}
     tasks = list(dict.fromkeys(task for row in rows for task in row.scores))
-    columns = ["candidate", "search", "number", "what", "method", "split", "fitness", "±", *tasks]
-    cells = [
-        (
-            row.candidate_id,
-            row.search_id,
-            row.number,
-            _name(row),
-            row.recipe.merge_method,
-            row.split.value,
-            row.fitness,
-            row.stderr,
-            *(row.scores.get(task) for task in tasks),
-        )
-        for row in rows
-    ]
-    print_table(columns, cells, right=["candidate", "number", "fitness", "±", *tasks])
+    columns: dict[str, list[Any]] = {
+        "candidate": [row.candidate_id for row in rows],
+        "what": [_name(row) for row in rows],
+        **{name: cells for name, cells in places.items() if name not in shared},
+        "fitness": [row.fitness for row in rows],
+        "±": [row.stderr for row in rows],
+        **{task: [row.scores.get(task) for row in rows] for task in tasks},
+    }
+    cells = list(zip(*columns.values(), strict=True))
+    print_table(list(columns), cells, right=["candidate", "fitness", "±", *tasks])
+    note(" · ".join(f"{name} {value}" for name, value in shared.items()))
 
 
 def _plain(row: BestRow) -> dict[str, Any]:

@@ -95,7 +95,11 @@ def print_table(
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     aligned = set(right)
     for column in columns:
-        table.add_column(escape(column), justify="right" if column in aligned else "left")
+        # Long names over figures are folded, not cut: the figures below need less room.
+        if column in aligned:
+            table.add_column(escape(column), justify="right", overflow="fold")
+        else:
+            table.add_column(escape(column))
     for place, row in enumerate(rows):
         table.add_row(*(escape(cell(x)) for x in row), style="bold" if place == bold else None)
     stdout().print(table)
