@@ -27,14 +27,14 @@ class Estimate:
     high: float | None = None
 
 
-def resampled_means(values_RN: Floats, seed: int = SEED, resamples: int = RESAMPLES) -> Floats:
+def resampled_means(values_RN: Floats, seed: int = 0, resamples: int = RESAMPLES) -> Floats:
     """Means of each row over resampled documents, as (B, R); every row sees the same documents.
 
     Deviations are stretched by sqrt(n / (n - 1)): resampling alone gives the variance of a sample,
     not that of its population, and intervals over few documents would come out too short.
     """
     rows, count = values_RN.shape
-    generator = np.random.default_rng([seed, count])
+    generator = np.random.default_rng([SEED, seed, count])
     means_BR = np.empty((resamples, rows))
     step = max(1, _CHUNK_ENTRIES // max(count, 1))
     for start in range(0, resamples, step):
@@ -53,9 +53,11 @@ def _counts(generator: np.random.Generator, size: int, count: int) -> Floats:
     return np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(float)
 
 
-def normal_draws(value: float, stderr: float, seed: int, resamples: int = RESAMPLES) -> Floats:
+def normal_draws(
+    value: float, stderr: float, seed: tuple[int, ...], resamples: int = RESAMPLES
+) -> Floats:
     """Draws around a score of which only the standard error is known."""
-    return value + stderr * np.random.default_rng([SEED, seed]).standard_normal(resamples)
+    return value + stderr * np.random.default_rng([SEED, *seed]).standard_normal(resamples)
 
 
 def percentile_interval(value: float, draws_B: Floats | None) -> Estimate:

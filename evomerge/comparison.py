@@ -47,7 +47,9 @@ class Comparison:
         self._heads = [{s.task: s for s in e.scores if s.headline} for e in evaluations]
         self._tasks = [task.task for task in objective.tasks]
         self._factors, self.notes = _factors(objective, references)
-        self._tables = {task: _Table(self._task_rows(task)) for task in self._tasks}
+        self._tables = {
+            task: _Table(self._task_rows(task), place) for place, task in enumerate(self._tasks)
+        }
 
     @property
     def metrics(self) -> dict[str, str]:
@@ -127,7 +129,8 @@ def _slopes(objective: Objective, references: References) -> dict[str, float]:
 class _Table:
     """One task: each row's score, and its documents where they can be resampled."""
 
-    def __init__(self, rows: Sequence[tuple[TaskScore, TaskOutcomes | None]]) -> None:
+    def __init__(self, rows: Sequence[tuple[TaskScore, TaskOutcomes | None]], place: int) -> None:
+        self._place = place  # of the task: each one is resampled by draws of its own
         self._scores = [score for score, _ in rows]
         self._values = [_documents(score, outcomes) for score, outcomes in rows]
         self._shared = _shared_documents(self._values)
@@ -145,7 +148,11 @@ class _Table:
         score = self._scores[row]
         if row in self._places:
             return score.value + self._deviations[:, self._places[row]]
-        return None if score.stderr is None else normal_draws(score.value, score.stderr, row)
+        return (
+            None
+            if score.stderr is None
+            else normal_draws(score.value, score.stderr, (self._place, row))
+        )
 
     @cached_property
     def _places(self) -> dict[int, int]:
@@ -157,7 +164,7 @@ class _Table:
     def _deviations(self) -> Floats:
         rows = [self._values[row] for row in self._places]
         values_RN = np.array([[row[d] for d in self._shared] for row in rows])
-        deviations: Floats = resampled_means(values_RN) - values_RN.mean(axis=1)
+        deviations: Floats = resampled_means(values_RN, seed=self._place) - values_RN.mean(axis=1)
         return deviations
 
 

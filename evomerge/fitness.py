@@ -69,7 +69,7 @@ class TaskObjective(Frozen):
     metric: a metric of the task (`acc`, `exact_match`, …), or for multiple choice `gold_prob` (the
         probability of the right choice among the choices) and `margin` (its log-likelihood minus
         the best wrong one's). None: the task's first metric.
-    normalise: divide by the base's or the best expert's score on the same documents.
+    normalise: divide by the base's or the best expert's score on the search split.
     at_least: constraint on the unnormalised score; candidates below it rank behind all others.
     """
 
@@ -198,6 +198,17 @@ def compute_fitness(
         variance += (factor * (score.stderr or 0.0)) ** 2
         violation += _violation(task, score.value, refs)
     return Fitness(value, math.sqrt(variance) if variance else None, violation)
+
+
+def make_references(
+    objective: Objective, base: Mapping[str, float], experts: Sequence[Mapping[str, float]]
+) -> References:
+    """References from the headline scores `{task: value}` of the base and of each expert."""
+    best = {
+        task.task: (min if task.direction == "min" else max)(e[task.task] for e in experts)
+        for task in objective.tasks
+    }
+    return References(base, best)
 
 
 def needs_references(objective: Objective) -> bool:

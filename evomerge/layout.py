@@ -24,6 +24,21 @@ KIND_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Tensor kinds in order of precedence, each with the substrings that make a name belong to it."""
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "chat_template.jinja",
+)
+"""What a tokenizer consists of, beside a checkpoint's weights."""
+SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+"""Everything beside the weights that can change an answer."""
 KINDS = tuple(kind for kind, _ in KIND_FILTERS)
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
 _ITEM_SIZES = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from evomerge.bootstrap import Estimate
 from evomerge.comparison import Comparison
 from evomerge.controller.baselines import GREEDY_SOUP
-from evomerge.fitness import Fitness, References, Split
+from evomerge.fitness import Fitness, References, Split, make_references
 from evomerge.recipe import Recipe
 from evomerge.store.api import Store
 from evomerge.store.types import (
@@ -165,9 +165,9 @@ def _references(
             by_model.setdefault(models[0].model, {s.task: s.value for s in headlines})
     base = by_model.pop(search.spec.base_model, {})
     experts = list(by_model.values())
-    return References(
-        base, {task: max(expert[task] for expert in experts) for task in base} if experts else {}
-    )
+    if not base or not experts:
+        return References(base)
+    return make_references(search.spec.objective, base, experts)
 
 
 def _row(
@@ -222,7 +222,11 @@ def _sentence(results: Results) -> str:
         if lead.low is not None and lead.high is not None
         else "no interval known"
     )
-    if lead.low is not None and lead.low > 0:
+    if winner.violation > 0 and best.violation == 0:
+        verdict = (
+            f"found nothing that keeps every constraint, as {best.label} does: it is no winner"
+        )
+    elif lead.low is not None and lead.low > 0:
         verdict = f"beat the best trivial merge ({best.label}) by {amount}"
     elif lead.value > 0:
         verdict = (

@@ -14,6 +14,7 @@ from evomerge.store.types import SearchRecord, SearchStatus
 from evomerge.worker import Worker
 
 ENDED = (SearchStatus.FINISHED, SearchStatus.CANCELLED)
+_OPEN = tuple(status for status in SearchStatus if status not in ENDED)
 _MOMENT = 5.0
 
 
@@ -44,6 +45,28 @@ def submit_search(
     """Write a checked search down."""
     return store.create_search(
         checked.spec, scope=checked.scope, versions=checked.versions, search_id=search_id
+    )
+
+
+def check_unchanged(search: SearchRecord, *, here: bool = True) -> None:
+    """Raise SpecError where models, tasks or versions are not those that were scored so far.
+
+    A search that went on with others would mix scores that cannot be compared.
+    """
+    _refuse_ended(search)
+    now = preflight(search.spec, here=here)
+    if now.scope == search.scope:
+        return
+    names = sorted(now.versions.keys() | search.versions.keys())
+    changed = [
+        f"{name} {search.versions.get(name, '-')} → {now.versions.get(name, '-')}"
+        for name in names
+        if now.versions.get(name) != search.versions.get(name)
+    ]
+    raise SpecError(
+        f"cannot be continued: {', '.join(changed) or 'a model or a task file'} changed since it began",
+        where=f"search {search.id} ({search.name})",
+        remedy="put back what it began with, or start a new search",
     )
 
 
@@ -104,12 +127,12 @@ def _wish(store: SQLStore, search_id: str, wish: SearchStatus, fact: SearchStatu
     try:
         store.acquire_lease(search.id, owner, _MOMENT)
     except LeaseLostError:
-        store.set_status(search.id, wish)
-        return wish
+        store.set_status(search.id, wish, only_from=_OPEN)
+        return store.search(search.id).status
     # Nobody works on it: the wish is a fact at once.
-    store.set_status(search.id, fact)
+    store.set_status(search.id, fact, only_from=_OPEN)
     store.release_lease(search.id, owner)
-    return fact
+    return store.search(search.id).status
 
 
 def _refuse_ended(search: SearchRecord) -> None:
@@ -124,6 +147,7 @@ def _refuse_ended(search: SearchRecord) -> None:
 __all__ = [
     "cancel_search",
     "check_search",
+    "check_unchanged",
     "make_dispatcher",
     "pause_search",
     "run_search",

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 _schemas = count()
+_servers: list[Any] = []
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +31,28 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             f"the embedded PostgreSQL does not start: {error}\n"
             "  → run `make setup`, or point EVOMERGE_TEST_POSTGRES at a server"
         )
+    _servers.append(server)
     yield server.get_uri()
+    _servers.remove(server)
     server.cleanup()
+
+
+def _connected(url: str) -> psycopg.Connection:
+    """A connection; a server that is gone is started again, and its last words are shown."""
+    try:
+        return psycopg.connect(url, autocommit=True)
+    except psycopg.OperationalError:
+        for server in _servers:
+            print("PostgreSQL had stopped:", server.log.read_text(encoding="utf-8")[-2000:])
+            server.ensure_postgres_running()
+        return psycopg.connect(url, autocommit=True)
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """An empty schema of its own."""
     schema = f"test_{os.getpid()}_{next(_schemas)}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
+    with _connected(postgres_server) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
         mark = "&" if "?" in postgres_server else "?"
         yield f"{postgres_server}{mark}options=-csearch_path%3D{schema}"

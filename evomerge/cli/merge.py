@@ -170,7 +170,7 @@ def _device(device: str | None, cuda: bool) -> str:
 
 
 def _drop_tokenizer(out: Path) -> None:
-    from evomerge.merging.writer import TOKENIZER_FILES
+    from evomerge.layout import TOKENIZER_FILES
 
     for name in TOKENIZER_FILES:
         (out / name).unlink(missing_ok=True)

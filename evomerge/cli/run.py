@@ -113,9 +113,12 @@ def resume(
 ) -> None:
     """Go on with a paused, failed or killed search where it stopped."""
     from evomerge.cli.stores import store_at
+    from evomerge.service import check_unchanged
 
     with store_at(store) as opened:
         record = opened.search(search)
+        with checking():
+            check_unchanged(record, here=address is None)
         if detach:
             _resume_detached(opened, record, address)
             return

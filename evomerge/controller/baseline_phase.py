@@ -7,7 +7,7 @@ from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines
 from evomerge.controller.events import Listener, PhaseStarted
 from evomerge.controller.ledger import Ledger, headline_scores, rank_key
 from evomerge.errors import EvaluationError
-from evomerge.fitness import References, Split
+from evomerge.fitness import References, Split, make_references
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
 
 
@@ -56,7 +56,7 @@ def _references(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> References:
                 remedy="score it with lm-eval alone to see why; a search compares against it",
             )
     base, *experts = (headline_scores(row.evaluation) for row in singles)
-    return References(base=base, expert={task: max(e[task] for e in experts) for task in base})
+    return make_references(ledger.search.spec.objective, base, experts)
 
 
 def _greedy_soup(ledger: Ledger, experts: Sequence[ScoredBaseline]) -> ScoredBaseline:

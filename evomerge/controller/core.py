@@ -18,7 +18,8 @@ from evomerge.space import Genome, SearchSpace
 from evomerge.store.api import Store
 from evomerge.store.types import SearchRecord, SearchStatus
 
-STARTABLE = tuple(status for status in SearchStatus if status is not SearchStatus.CANCELLING)
+_OVER = (SearchStatus.CANCELLING, SearchStatus.CANCELLED, SearchStatus.FINISHED)
+STARTABLE = tuple(status for status in SearchStatus if status not in _OVER)
 """To start a search again overrules an earlier pause, but not a cancellation that came in just now."""
 
 
@@ -60,6 +61,9 @@ class Controller:
                 raise
             except EvomergeError as error:
                 self._set_status(SearchStatus.FAILED, str(error))
+                raise
+            except Exception as error:
+                self._set_status(SearchStatus.FAILED, f"{type(error).__name__}: {error}")
                 raise
             except KeyboardInterrupt:
                 self._set_status(SearchStatus.PAUSED, "interrupted")

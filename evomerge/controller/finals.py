@@ -25,7 +25,9 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
         listener(PhaseStarted("validation", len(finalists)))
         ledger.finish(finalists, Split.VALIDATION)
         finalists = _ranked(ledger, finalists, Split.VALIDATION)
-    if splits.test > 0:
+    if not finalists:
+        listener(Note("no finalist could be scored on the validation split; there is no winner"))
+    elif splits.test > 0:
         rivals = [row.candidate for row in baselines]
         listener(PhaseStarted("test", 1 + len(rivals)))
         ledger.finish([finalists[0], *rivals], Split.TEST)

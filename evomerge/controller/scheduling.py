@@ -1,5 +1,6 @@
 """Brings evaluations to an end: dispatches, retries, and listens to the user's wishes."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
@@ -44,6 +45,9 @@ class Scheduler:
     ) -> None:
         self._store, self._search, self._lease = store, search, lease
         self._dispatcher, self._listener = dispatcher, listener
+        self._worker = (
+            f"controller {os.getpid()}"  # which worker took it, only the dispatcher knows
+        )
         self._max_attempts = search.spec.workers.attempts
         self._status_due = 0.0
 
@@ -87,7 +91,7 @@ class Scheduler:
     def _begin(
         self, evaluation: EvaluationRecord, candidates: Mapping[int, CandidateRecord]
     ) -> Task:
-        attempt = self._store.begin_attempt(evaluation.id, self._search.id)
+        attempt = self._store.begin_attempt(evaluation.id, self._worker)
         recipe = candidates[evaluation.candidate_id].recipe
         # Attempts that a dead controller left behind say nothing about the candidate.
         allowed = attempt + self._max_attempts - evaluation.failures - 1

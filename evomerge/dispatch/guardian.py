@@ -31,8 +31,8 @@ def guarded_folder(parent: Path) -> Path:
 
     Short on purpose: Ray's sockets lie in it, and their paths may have 107 characters.
     """
-    root = parent / ROOT
-    root.mkdir(exist_ok=True)
+    root = parent / f"{ROOT}-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
     sweep_abandoned(root)
     folder = Path(tempfile.mkdtemp(dir=root, prefix=""))
     (folder / DRIVER_FILE).write_text(f"{os.getpid()} {_started(os.getpid())}", encoding="ascii")

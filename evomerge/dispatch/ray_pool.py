@@ -199,6 +199,11 @@ class RayDispatcher:
             return None
         except RayTaskError as error:
             raise _cause(error) from error
+        except RayError as error:
+            raise EngineError(
+                f"a worker cannot be started ({_first_line(error)})",
+                remedy="look at the cluster with `ray status`",
+            ) from error
         slot.preparing, self._failed_starts = None, 0
         return versions
 
@@ -216,6 +221,9 @@ class RayDispatcher:
             return Done(task, WorkerLostError(_first_line(error)))
         except RayTaskError as error:
             return Done(task, _cause(error))
+        except RayError as error:
+            self._replace(slot)
+            return Done(task, WorkerLostError(_first_line(error)))
         return Done(task)
 
     def _replace(self, slot: _Slot) -> None:

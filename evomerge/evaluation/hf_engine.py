@@ -178,6 +178,7 @@ def _load(spec: SearchSpec, model: str) -> Any:
             batch_size=BATCH_SIZE,
             max_length=spec.engine.max_model_len,
             trust_remote_code=spec.engine.trust_remote_code,
+            use_safetensors=True,
         )
     except Exception as error:
         raise EngineError(

@@ -89,7 +89,9 @@ def reference(model: str, dtype: str, prompts: Sequence[Sequence[int]]) -> list[
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model, dtype=getattr(torch, dtype), use_safetensors=True
+    ).eval()
     with torch.inference_mode():
         logits = loaded(torch.tensor(prompts)).logits[:, :-1].float()
     targets = torch.tensor(prompts)[:, 1:, None]

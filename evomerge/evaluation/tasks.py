@@ -71,6 +71,7 @@ def _try_all(objective: Objective) -> tuple[tuple[LoadedTask, ...], tuple[TaskEr
 def _load(wanted: TaskObjective, objective: Objective, where: str) -> LoadedTask:
     task = _build(wanted.task, objective, where)
     _check_kind(wanted.task, task, where)
+    _check_shots(wanted.task, task, objective, where)
     metric, direction = resolve_metric(wanted, task, where)
     documents = list(task.eval_docs)
     splits = split_documents(documents, objective.splits, objective.limit)
@@ -143,6 +144,26 @@ def _manager(include_path: Path | None) -> Any:
     if include_path is None:
         return TaskManager()
     return TaskManager(include_path=str(include_path), include_defaults=False)
+
+
+def _check_shots(name: str, task: Any, objective: Objective, where: str) -> None:
+    """Examples must not come from the documents that are divided into splits.
+
+    lm-eval falls back to them where a task names no other pool; test documents would then stand,
+    with their answers, in the prompts of the search.
+    """
+    config = task.config
+    own = config.num_fewshot if objective.num_fewshot is None else objective.num_fewshot
+    evaluated = config.test_split if task.has_test_docs() else config.validation_split
+    pool = config.fewshot_split or config.training_split or config.validation_split
+    given = isinstance(config.fewshot_config, dict) and "samples" in config.fewshot_config
+    if own and not given and pool in {None, evaluated}:
+        raise TaskError(
+            f"the {own} examples in each prompt of {name!r} would be drawn from the documents that "
+            "are scored",
+            where=where,
+            remedy="name another `fewshot_split` in the task file, or set num_fewshot: 0",
+        )
 
 
 def _check_kind(name: str, task: Any, where: str) -> None:

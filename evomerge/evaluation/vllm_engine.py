@@ -192,6 +192,7 @@ def engine_arguments(engine: EngineSpec) -> dict[str, Any]:
     eager = on_cpu if engine.enforce_eager is None else engine.enforce_eager
     arguments: dict[str, Any] = {
         "dtype": engine.dtype,
+        "load_format": "safetensors",
         "max_num_seqs": engine.max_num_seqs,
         "tensor_parallel_size": engine.tensor_parallel_size,
         "enforce_eager": eager,

@@ -11,14 +11,13 @@ from pathlib import Path
 from torch import Tensor
 
 from evomerge.errors import CheckpointError, RecipeError
-from evomerge.layout import read_index
+from evomerge.layout import TOKENIZER_FILES, read_index
 from evomerge.merging.checkpoint import Checkpoint, resolve_model
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.plan import slices_of
 from evomerge.merging.writer import (
     MAX_SHARD,
-    TOKENIZER_FILES,
     Declared,
     check_space,
     copy_side_files,

@@ -24,18 +24,6 @@ from evomerge.errors import ResourceError
 from evomerge.merging.checkpoint import DTYPES
 
 MAX_SHARD = 5_000_000_000
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "chat_template.jinja",
-)
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from evomerge.errors import CheckpointError, Problems, SpecError, UsageError
+from evomerge.fitness import Objective
 from evomerge.hub import local_folder
 from evomerge.layout import CheckpointIndex
 from evomerge.merging.finite import ensure_finite
@@ -132,5 +134,11 @@ def _pin_objective(spec: SearchSpec) -> tuple[SearchSpec, list[str]]:
 
     loaded = load_tasks(spec.objective)
     objective = spec.objective.model_copy(update={"tasks": tuple(t.objective for t in loaded)})
-    hashes = [digest([task.task.dump_config(), list(task.documents)]) for task in loaded]
+    hashes = [digest([_asked(task.task, spec.objective), list(task.documents)]) for task in loaded]
     return spec.model_copy(update={"objective": objective}), hashes
+
+
+def _asked(task: Any, objective: Objective) -> list[Any]:
+    """A task's settings, and the documents that examples are drawn from, where there are any."""
+    own = task.config.num_fewshot if objective.num_fewshot is None else objective.num_fewshot
+    return [task.dump_config(), list(task.fewshot_docs()) if own else []]

@@ -10,18 +10,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from evomerge.layout import CheckpointIndex, weight_files
+from evomerge.layout import SIDE_FILES, CheckpointIndex, weight_files
 from evomerge.resources import cache_folder
 from evomerge.spec import SearchSpec
 
 _CHUNK = 1 << 22
 _WORTH_REMEMBERING = 64 << 20
-_TOKENIZER_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
 
 def fingerprint(index: CheckpointIndex) -> str:
     """16 hex digits for the content of a checkpoint, wherever it lies."""
-    extras = [index.path / name for name in _TOKENIZER_FILES]
+    extras = [index.path / name for name in SIDE_FILES]
     files = [*weight_files(index.path), *(extra for extra in extras if extra.is_file())]
     return digest((file.name, content_hash(file)) for file in files)
 
@@ -72,7 +71,9 @@ def scope(
     objective = spec.objective.model_dump(mode="json", exclude={"tasks", "include_path"})
     metrics = sorted((task.task, str(task.metric)) for task in spec.objective.tasks)
     engine = spec.engine.model_dump(mode="json", exclude={"gpu_memory_utilization", "fake_seconds"})
-    return digest([sorted(models.items()), objective, metrics, list(tasks), engine, versions])
+    threads = [spec.workers.cpus, spec.workers.gpus]
+    parts = [sorted(models.items()), objective, metrics, list(tasks), engine, threads, versions]
+    return digest(parts)
 
 
 def digest(content: Any) -> str:

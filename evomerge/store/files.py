@@ -1,11 +1,16 @@
 """The SQLite file: whether one can be there, and its journal mode."""
 
+import sqlite3
+import time
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL
 
 from evomerge.errors import StoreError
+
+_WAL_ATTEMPTS = 200
 
 
 def check_file(url: URL, *, create: bool, default: bool) -> None:
@@ -43,7 +48,15 @@ def use_wal(engine: Engine) -> None:
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
-        if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            cursor.execute("PRAGMA journal_mode = WAL")
+        for attempt in count():
+            try:
+                if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    cursor.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                # SQLite does not wait here, however patient the connection is.
+                if attempt == _WAL_ATTEMPTS:
+                    raise
+                time.sleep(0.05)
     finally:
         connection.close()
