@@ -166,7 +166,7 @@ def test_intervals_are_the_same_at_every_call():
     row = {"a": np.random.default_rng(7).random(90) < 0.5}
     one, two = (compare(objective(a={}), [row]).fitness(0) for _ in "ab")
     assert one == two
-    assert np.array_equal(normal_draws(0, 1, 3), normal_draws(0, 1, (3,)))
+    assert np.array_equal(normal_draws(0, 1, (3,)), normal_draws(0, 1, (3,)))
     assert percentile_interval(1.0, None).low is None
 
 
