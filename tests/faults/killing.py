@@ -106,6 +106,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def shared_memory() -> set[str]:
-    """The names in /dev/shm."""
+    """The names in /dev/shm, without those of a database that may run beside the test."""
     folder = Path("/dev/shm")
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names if not name.startswith("PostgreSQL")}
