@@ -68,6 +68,8 @@ def scope(
         tasks: what identifies the tasks and their documents.
         versions: of everything that computes scores.
     """
+    # As the store will give it back: a default of 1 is 1.0 there.
+    spec = SearchSpec.model_validate_json(spec.model_dump_json())
     objective = spec.objective.model_dump(mode="json", exclude={"tasks", "include_path"})
     metrics = sorted((task.task, str(task.metric)) for task in spec.objective.tasks)
     engine = spec.engine.model_dump(mode="json", exclude={"gpu_memory_utilization", "fake_seconds"})

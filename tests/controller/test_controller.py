@@ -222,3 +222,14 @@ def test_a_cancellation_is_not_overruled(store, tmp_path):
     store.set_status(search, SearchStatus.CANCELLING)
     assert _run(store, search) is SearchStatus.CANCELLED
     assert store.evaluations(search, Split.TEST) == []
+
+
+def test_a_search_is_continued_only_with_the_models_it_began_with(store, tmp_path):
+    from evomerge.service import check_unchanged
+    from tests.support import write_checkpoint
+
+    search = store.search(_submit(store, fake_spec(tmp_path)))
+    check_unchanged(search)
+    write_checkpoint(tmp_path / "y", seed=99)
+    with pytest.raises(SpecError, match="a model or a task file changed"):
+        check_unchanged(search)
