@@ -4,7 +4,6 @@
 """
 
 from evomerge.evaluation.base import Evaluator
-from evomerge.fitness import Objective
 from evomerge.spec import SearchSpec
 
 
@@ -27,19 +26,4 @@ def make_evaluator(spec: SearchSpec) -> Evaluator:
     return VLLMEvaluator(spec)
 
 
-def pin_objective(spec: SearchSpec) -> Objective:
-    """The search's objective with every metric and direction filled in, as its engine scores them.
-
-    What is stored with a search is pinned: a later lm-eval with other defaults changes nothing.
-    Raises TaskError or Problems.
-    """
-    if spec.engine.name == "fake":
-        from evomerge.evaluation.fake import pin_fake
-
-        return pin_fake(spec.objective)
-    from evomerge.evaluation.tasks import resolve_objective
-
-    return resolve_objective(spec.objective)
-
-
-__all__ = ["Evaluator", "make_evaluator", "pin_objective"]
+__all__ = ["Evaluator", "make_evaluator"]

@@ -52,12 +52,6 @@ def check_tasks(objective: Objective) -> tuple[TaskError, ...]:
     return _try_all(objective)[1]
 
 
-def resolve_objective(objective: Objective) -> Objective:
-    """The objective with every task's metric and direction filled in, as lm-eval has them."""
-    tasks = tuple(loaded.objective for loaded in load_tasks(objective))
-    return objective.model_copy(update={"tasks": tasks})
-
-
 def _try_all(objective: Objective) -> tuple[tuple[LoadedTask, ...], tuple[TaskError, ...]]:
     loaded, problems = [], []
     for number, wanted in enumerate(objective.tasks):

@@ -129,7 +129,9 @@ def _weight_problems(indexes: list[CheckpointIndex]) -> Iterator[UsageError]:
 def _pin_objective(spec: SearchSpec) -> tuple[SearchSpec, list[str]]:
     """The spec with metrics and directions filled in, and a hash for each task's documents."""
     if spec.engine.name == "fake":
-        return spec, []
+        from evomerge.evaluation.fake import pin_fake
+
+        return spec.model_copy(update={"objective": pin_fake(spec.objective)}), []
     from evomerge.evaluation.tasks import load_tasks
 
     loaded = load_tasks(spec.objective)

@@ -6,11 +6,16 @@ import sys
 import pytest
 
 from evomerge.errors import Problems, TaskError
-from evomerge.evaluation import pin_objective, tasks
+from evomerge.evaluation import tasks
+from evomerge.evaluation.fake import pin_fake
 from evomerge.evaluation.public_tests import public_test
 from tests.evaluation.conftest import make_spec
 
 NAMES = {"base": "base", "one": "one", "two": "two"}
+
+
+def pinned(spec):
+    return [loaded.objective for loaded in tasks.load_tasks(spec.objective)]
 
 
 def problems(task_folder, *wanted, **objective):
@@ -23,8 +28,8 @@ def test_good_tasks_have_no_problem(task_folder):
 
 def test_metrics_and_directions_are_pinned_as_lm_eval_has_them(task_folder):
     spec = make_spec(NAMES, task_folder)
-    pinned = [(task.metric, task.direction) for task in pin_objective(spec).tasks]
-    assert pinned == [
+    found = [(task.metric, task.direction) for task in pinned(spec)]
+    assert found == [
         ("acc", "max"),
         ("acc", "max"),
         ("exact_match,first-word", "max"),
@@ -44,17 +49,17 @@ def test_metrics_and_directions_are_pinned_as_lm_eval_has_them(task_folder):
 )
 def test_a_metric_may_be_written_as_lm_eval_shows_it(task_folder, task, written, meant):
     spec = make_spec(NAMES, task_folder, [{"task": task, "metric": written}])
-    assert pin_objective(spec).tasks[0].metric == meant
+    assert pinned(spec)[0].metric == meant
 
 
 def test_a_direction_that_the_user_gives_is_kept(task_folder):
     spec = make_spec(NAMES, task_folder, [{"task": "text", "direction": "max"}])
-    assert pin_objective(spec).tasks[0].direction == "max"
+    assert pinned(spec)[0].direction == "max"
 
 
 def test_the_fake_engine_pins_without_lm_eval(task_folder):
     spec = make_spec(NAMES, task_folder, ["anything"], engine={"name": "fake"})
-    assert pin_objective(spec).tasks[0].metric == "acc"
+    assert pin_fake(spec.objective).tasks[0].metric == "acc"
 
 
 def test_a_misspelt_metric_is_answered_with_the_nearest(task_folder):
@@ -84,7 +89,7 @@ def test_all_problems_come_together(task_folder):
         NAMES, task_folder, [{"task": "letters", "metric": "x"}, {"task": "say", "metric": "y"}]
     )
     with pytest.raises(Problems, match="2 problems"):
-        pin_objective(spec)
+        pinned(spec)
 
 
 def test_a_missing_include_path_is_named(tmp_path):
