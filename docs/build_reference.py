@@ -20,6 +20,7 @@ over the layers (a gradient) and by tensor name (`filter`): see [recipes](recipe
 """
 BASE = {
     "required": "needs `base_model`; deltas are taken against it",
+    "origin": "deltas are taken against `base_model` where there is one, whole models otherwise",
     "optional": "`base_model` only supplies shapes and tokenizer",
     "endpoint": "`base_model` is one of the models merged",
 }
@@ -56,16 +57,9 @@ def row(parameter: Parameter) -> str:
     """One line of the table."""
     name = f"`{parameter.name}`" + (" per model" if parameter.per_model else "")
     default = "required" if parameter.default is None else f"`{str(parameter.default).lower()}`"
-    accepted = "true, false" if parameter.kind == "bool" else bounds(parameter)
     search = "" if parameter.search is None else "{:g} to {:g}".format(*parameter.search)
     scale = ", log" if parameter.search and parameter.scale == "log" else ""
-    return f"| {name} | {parameter.doc} | {default} | {accepted} | {search}{scale} |"
-
-
-def bounds(parameter: Parameter) -> str:
-    """The accepted range in words."""
-    unbounded = parameter.low == float("-inf") and parameter.high == float("inf")
-    return "any number" if unbounded else parameter.bounds
+    return f"| {name} | {parameter.doc} | {default} | {parameter.bounds} | {search}{scale} |"
 
 
 if __name__ == "__main__":

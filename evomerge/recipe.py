@@ -8,14 +8,24 @@ Grammar: METHODS in `docs/recipes.md`; read from mergekit 0.1.5.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 Gradient = Annotated[tuple[FiniteFloat, ...], Field(min_length=1)]
-Value = StrictBool | FiniteFloat | Gradient
-"""A scalar, or a gradient: values spread evenly from the first layer to the last."""
+Value = StrictBool | FiniteFloat | Gradient | str
+"""A scalar, a gradient (numbers spread evenly from the first layer to the last), or a named option."""
+Scalar = float | bool | str
 
 
 class Frozen(BaseModel):
@@ -24,11 +34,37 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+REGEX = "re:"
+"""Marks a filter as a regular expression; mergekit has substrings only."""
+
+
 class Rule(Frozen):
-    """`value` for tensors whose name contains `filter`; None matches all."""
+    """`value` for tensors whose name contains `filter`; None matches all.
+
+    A filter that begins with `re:` is a regular expression searched for in the name.
+    """
 
     filter: str | None = None
     value: Annotated[Value, Field(union_mode="left_to_right")]
+
+    @field_validator("filter")
+    @classmethod
+    def _compiles(cls, text: str | None) -> str | None:
+        if text is not None and text.startswith(REGEX):
+            try:
+                re.compile(text.removeprefix(REGEX))
+            except re.error as error:
+                raise ValueError(f"filter {text!r} is no regular expression: {error}") from error
+        return text
+
+    def matches(self, tensor: str) -> bool:
+        """Whether the rule speaks of the tensor of that name."""
+        if self.filter in {None, "", "*"}:
+            return True
+        text = str(self.filter)
+        if text.startswith(REGEX):
+            return re.search(text.removeprefix(REGEX), tensor) is not None
+        return text in tensor
 
 
 Setting = tuple[Rule, ...]
@@ -104,26 +140,26 @@ class Recipe(Frozen):
         return tuple(dict.fromkeys(named))
 
 
-def constant(value: float | bool) -> Setting:
+def constant(value: Scalar) -> Setting:
     """A setting with one value for every tensor."""
     return (Rule(value=value),)
 
 
-def evaluate(setting: Setting, tensor: str, position: float) -> float | bool | None:
+def evaluate(setting: Setting, tensor: str, position: float) -> Scalar | None:
     """The value of `setting` for a tensor, or None where no rule matches.
 
     Args:
-        tensor: full tensor name, which filters are matched against as substrings.
+        tensor: full tensor name, which filters are matched against.
         position: where the layer lies in its slice: 0 for the first, 1 for the last; 0 for tensors
             outside the layers (as mergekit has it).
     """
     for rule in setting:
-        if rule.filter is None or rule.filter in {"", "*"} or rule.filter in tensor:
+        if rule.matches(tensor):
             return interpolate(rule.value, position)
     return None
 
 
-def interpolate(value: Value, position: float) -> float | bool:
+def interpolate(value: Value, position: float) -> Scalar:
     """A scalar as it is; a gradient piecewise linearly at `position` in [0, 1]."""
     if not isinstance(value, tuple):
         return value

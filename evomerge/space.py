@@ -396,6 +396,6 @@ def _default(method: str, name: str, searched: Range) -> float:
     parameter = METHODS[method].parameter(name)
     default = parameter.default if parameter is not None else None
     low, high = searched.range
-    if default is None or not low <= default <= high:
+    if default is None or isinstance(default, str) or not low <= default <= high:
         return searched.decode(0.5)
     return float(default)

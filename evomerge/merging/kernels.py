@@ -9,48 +9,94 @@ Shapes: C entries of a chunk, N models.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from evomerge.merging.masks import hash_31
-from evomerge.methods import Trim, get_method
-from evomerge.methods.base import Inputs
+from evomerge.methods import get_method
+from evomerge.methods.arithmetic import linear_kernel, sum_kernel
+from evomerge.methods.base import Inputs, Kernel
 
 Step = Callable[..., Tensor]
-FLOATS_PER_MODEL = 4
-INTS_PER_MODEL = 4
+FLOATS_PER_MODEL = 6
+INTS_PER_MODEL = 5
+
+
+class Select(StrEnum):
+    """How a kernel finds out which entries of a delta take part."""
+
+    ALL = "all"
+    CUT = "cut"
+    """Those above a threshold."""
+    BAND = "band"
+    """Those between two thresholds."""
+    HASH = "hash"
+    """Those whose index hashes below a limit."""
+    MASK = "mask"
+    """Those that a mask names, which comes in beside the delta."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a kernel is compiled for; everything else may change freely."""
+    """What a kernel is compiled for; everything else may change freely.
+
+    `relative`: the models are combined as deltas. `selects` has one entry a model.
+    """
 
     method: str
-    models: int
-    normalize: bool
+    relative: bool
+    selects: tuple[Select, ...]
+    normalize: bool = False
     mixed_signs: bool = False
+    vote: str = "sum"
+
+    @property
+    def models(self) -> int:
+        return len(self.selects)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place in a delta's entries ranked by magnitude, equal ones by index, lowest first.
+
+    Above it are the entries with |δ| > threshold, and those equal to it with an index < cutoff.
+    """
+
+    threshold: float
+    cutoff: int
+
+
+EVERYTHING = Cut(-1.0, 0)
+NOTHING = Cut(float("inf"), 0)
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """The scalars of one model on one tensor."""
+    """The scalars of one model on one tensor: kept is what is above `low` and not above `high`."""
 
     weight: float
     coefficient: float
-    threshold: float = -1.0
-    cutoff: int = 0
+    low: Cut = EVERYTHING
+    high: Cut = NOTHING
     limit: int = 0
     key: tuple[int, int] = (0, 0)
 
 
 def pack_floats(models: Sequence[Knobs], divisor: float, scale: float) -> Tensor:
-    """fp32 [4 N + 2]: weight, coefficient, threshold, next float for each model, divisor, lambda."""
+    """fp32 [6 N + 2]: for each model weight, coefficient, both thresholds and the floats next to
+    them; divisor, lambda."""
     own = [
         value
         for knobs in models
-        for value in (knobs.weight, knobs.coefficient, knobs.threshold, _next(knobs.threshold))
+        for value in (
+            knobs.weight,
+            knobs.coefficient,
+            *(knobs.low.threshold, _next(knobs.low.threshold)),
+            *(knobs.high.threshold, _next(knobs.high.threshold)),
+        )
     ]
     return torch.tensor([*own, divisor, scale], dtype=torch.float32)
 
@@ -60,7 +106,7 @@ def _next(threshold: float) -> float:
 
 
 def pack_ints(models: Sequence[Knobs], start: int, count: int) -> Tensor:
-    """int32 [4 N + 1] for the chunk at `start`: cutoff in the chunk, limit, keys; then `start`.
+    """int32 [5 N + 1] for the chunk at `start`: cutoffs in the chunk, limit, keys; then `start`.
 
     `start` is a multiple of the power-of-two chunk size, so its upper half is one for the chunk and
     can be folded into the second key.
@@ -70,7 +116,8 @@ def pack_ints(models: Sequence[Knobs], start: int, count: int) -> Tensor:
         value
         for knobs in models
         for value in (
-            min(max(knobs.cutoff - start, 0), count),
+            min(max(knobs.low.cutoff - start, 0), count),
+            min(max(knobs.high.cutoff - start, 0), count),
             knobs.limit,
             knobs.key[0],
             knobs.key[1] ^ high,
@@ -80,18 +127,26 @@ def pack_ints(models: Sequence[Knobs], start: int, count: int) -> Tensor:
     return torch.tensor([*own, low - (1 << 32) if low >> 31 else low], dtype=torch.int32)
 
 
+def kernel_of(variant: Variant) -> Kernel:
+    """The method's sum; of deltas, added to the base, where it combines whole models without one."""
+    kernel = get_method(variant.method).kernel
+    assert kernel is not None, variant.method
+    return sum_kernel if kernel is linear_kernel and variant.relative else kernel
+
+
 def make_step(variant: Variant) -> Step:
-    """The pass for one variant: (base_C, models, out_C, floats, ints, index_C) → peak.
+    """The pass for one variant: (base_C, models, masks, out_C, floats, ints, index_C) → peak.
 
     Writes the merged chunk to `out_C` in its dtype; returns the largest magnitude before rounding
-    (NaN where one occurs), 0-d fp32. `index_C` is int32 0 … C−1, or None to make it on the way.
+    (NaN where one occurs), 0-d fp32. `masks` has a tensor [C] for each model that is selected by
+    mask: bool, or factors in fp32. `index_C` is int32 0 … C−1, or None to make it on the way.
     """
-    method = get_method(variant.method)
-    relative = method.base == "required"
+    kernel = kernel_of(variant)
 
     def step(
         base_C: Tensor | None,
         models: list[Tensor],
+        masks: list[Tensor | None],
         out_C: Tensor,
         floats: Tensor,
         ints: Tensor,
@@ -99,9 +154,9 @@ def make_step(variant: Variant) -> Step:
     ) -> Tensor:
         origin_C = None if base_C is None else base_C.float()
         parts = [model_C.float() for model_C in models]
-        if relative and origin_C is not None:
+        if variant.relative and origin_C is not None:
             parts = [part_C - origin_C for part_C in parts]
-        keeps = _keeps(method.trim, parts, floats, ints, index_C)
+        keeps = _keeps(variant, parts, masks, floats, ints, index_C)
         inputs = Inputs(
             base_C=origin_C,
             models=parts,
@@ -112,8 +167,9 @@ def make_step(variant: Variant) -> Step:
             scale=floats[-1],
             normalize=variant.normalize,
             mixed_signs=variant.mixed_signs,
+            vote=variant.vote,
         )
-        merged_C: Tensor = method.kernel(inputs)
+        merged_C: Tensor = kernel(inputs)
         out_C.copy_(merged_C)
         return merged_C.abs().amax()
 
@@ -121,19 +177,33 @@ def make_step(variant: Variant) -> Step:
 
 
 def _keeps(
-    trim: Trim, deltas: list[Tensor], floats: Tensor, ints: Tensor, index_C: Tensor | None
+    variant: Variant,
+    deltas: list[Tensor],
+    masks: list[Tensor | None],
+    floats: Tensor,
+    ints: Tensor,
+    index_C: Tensor | None,
 ) -> list[Tensor | None]:
-    if trim is Trim.NONE:
-        return [None] * len(deltas)
     if index_C is None:
         index_C = torch.arange(deltas[0].shape[0], dtype=torch.int32, device=deltas[0].device)
     keeps: list[Tensor | None] = []
-    for i, delta_C in enumerate(deltas):
+    for i, (select, delta_C) in enumerate(zip(variant.selects, deltas, strict=True)):
+        scalars = floats[FLOATS_PER_MODEL * i : FLOATS_PER_MODEL * (i + 1)]
         own = ints[INTS_PER_MODEL * i : INTS_PER_MODEL * (i + 1)]
-        if trim is Trim.MAGNITUDE:
-            # Ties below the cutoff are kept, above it they are not: one comparison does for both.
-            at, above = floats[FLOATS_PER_MODEL * i + 2], floats[FLOATS_PER_MODEL * i + 3]
-            keeps.append(delta_C.abs() >= at.where(index_C < own[0], above))
+        if select is Select.ALL:
+            keeps.append(None)
+        elif select is Select.MASK:
+            keeps.append(masks[i])
+        elif select is Select.HASH:
+            keeps.append(hash_31(index_C + ints[-1], own[3], own[4]) <= own[2])
         else:
-            keeps.append(hash_31(index_C + ints[-1], own[2], own[3]) <= own[1])
+            keep_C = _above(delta_C, index_C, scalars[2], scalars[3], own[0])
+            if select is Select.BAND:
+                keep_C &= ~_above(delta_C, index_C, scalars[4], scalars[5], own[1])
+            keeps.append(keep_C)
     return keeps
+
+
+def _above(delta_C: Tensor, index_C: Tensor, at: Tensor, above: Tensor, cutoff: Tensor) -> Tensor:
+    # Ties below the cutoff are kept, above it they are not: one comparison does for both.
+    return delta_C.abs() >= at.where(index_C < cutoff, above)

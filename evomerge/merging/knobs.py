@@ -1,111 +1,104 @@
-"""From a tensor's plan to the scalars its kernel reads: weights, thresholds, mask keys, divisor."""
+"""From a tensor's plan to the scalars its kernel reads: weights, cuts, mask keys, divisor."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.merging import thresholds
 from evomerge.merging.checkpoint import Checkpoint
-from evomerge.merging.kernels import Knobs
-from evomerge.merging.masks import keep_limit, mask_key
+from evomerge.merging.kernels import Knobs, Select
+from evomerge.merging.measure import inner_products
 from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.selection import Selector
 from evomerge.merging.statistics import StatisticsCache
-from evomerge.merging.thresholds import ALL, Bits, Kept, Table
-from evomerge.methods import Trim, get_method
-from evomerge.methods.slerp import slerp_weights
+from evomerge.methods import Measured, Method, get_method
+from evomerge.methods.base import Span
 from evomerge.recipe import Recipe
+
+_AXES: dict[Span, int | None] = {"tensor": None, "model": None, "row": -1, "column": 0}
 
 
 @dataclass(frozen=True)
 class Scalars:
-    """All scalars of one tensor."""
+    """All that is known of one tensor before its merge.
+
+    `lines`: instead of one weight a model one for each row (`axis` −1) or column (0), [R, N].
+    `masks`: for each model the entries that take part, flat, where its knobs do not say it.
+    """
 
     models: tuple[Knobs, ...]
+    selects: tuple[Select, ...]
+    masks: tuple[Tensor | None, ...] = ()
     divisor: float = 1.0
     scale: float = 1.0
     normalize: bool = False
+    vote: str = "sum"
+    lines: NDArray[np.float64] | None = field(default=None, compare=False)
+    axis: int | None = None
 
 
 class KnobMaker:
-    """Turns plans into scalars; measures what a trim needs, once for each pair of tensors."""
+    """Turns plans into scalars; measures what a method needs, once for each group of tensors.
 
-    def __init__(self, checkpoints: Mapping[str, Checkpoint], cache: StatisticsCache) -> None:
+    Args:
+        tables: whether cuts shall be known for every density, as a search wants them.
+    """
+
+    def __init__(
+        self, checkpoints: Mapping[str, Checkpoint], cache: StatisticsCache, *, tables: bool = True
+    ) -> None:
         self._checkpoints = checkpoints
         self._cache = cache
+        self._selector = Selector(checkpoints, cache, tables=tables)
 
-    def scalars(self, recipe: Recipe, plan: TensorPlan) -> Scalars:
-        """The scalars of one tensor of a recipe."""
-        if recipe.merge_method == "slerp":
-            return self._slerp(plan)
-        trim = get_method(recipe.merge_method).trim
-        models = tuple(
-            self._knobs(recipe, plan, trim, number) for number in range(len(plan.layout.parts))
+    def scalars(self, recipe: Recipe, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
+        """The scalars of one tensor of a recipe, whose tensors are `layouts`."""
+        method = get_method(recipe.merge_method)
+        if method.coefficients is not None:
+            return self._weighted(method, plan, layouts)
+        chosen = self._selector.select(recipe, method, plan, layouts)
+        normalize = bool(plan.values.get("normalize", method.vote == "delta"))
+        divisor = sum(knobs.weight for knobs in chosen.knobs) if normalize else 1.0
+        return Scalars(
+            chosen.knobs,
+            chosen.selects,
+            chosen.masks,
+            divisor,
+            float(plan.values.get("lambda", 1.0)),
+            normalize,
+            str(plan.values.get("election", method.vote)),
         )
-        normalize = bool(plan.values.get("normalize", False))
-        divisor = sum(knobs.weight for knobs in models) if normalize else 1.0
-        return Scalars(models, divisor, float(plan.values.get("lambda", 1.0)), normalize)
 
-    def _slerp(self, plan: TensorPlan) -> Scalars:
-        base, other = plan.layout.parts
-        key = ("cosine", self._print(base), self._print(other))
-        found = self._cache.get(
-            key, lambda: np.array([thresholds.cosine(*self._pair(base, other))])
+    def _weighted(self, method: Method, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
+        """Weights from the angles and norms of the models."""
+        assert method.coefficients is not None
+        span = method.vectors(plan.values) if method.vectors else None
+        dots = np.zeros((0, 0)) if span is None else self._dots(span, plan.layout, layouts)
+        weights = method.coefficients(Measured(dots, plan.values, plan.own))
+        selects = (Select.ALL,) * len(plan.own)
+        if weights.ndim == 1:
+            return Scalars(tuple(Knobs(w, w) for w in weights.tolist()), selects)
+        knobs = tuple(Knobs(1.0, 1.0) for _ in plan.own)
+        return Scalars(knobs, selects, lines=weights, axis=_AXES[span or "row"])
+
+    def _dots(self, span: Span, layout: Layout, layouts: Sequence[Layout]) -> NDArray[np.float64]:
+        if span != "model":
+            return self._products(layout, _AXES[span])
+        total: NDArray[np.float64] = np.sum(
+            [self._products(other, None) for other in layouts if not other.copy], axis=0
         )
-        weights = slerp_weights(float(plan.values["t"]), float(found[0]))
-        return Scalars(tuple(Knobs(weight, weight) for weight in weights))
+        return total
 
-    def _knobs(self, recipe: Recipe, plan: TensorPlan, trim: Trim, number: int) -> Knobs:
-        values, part = plan.own[number], plan.layout.parts[number]
-        weight, density = float(values["weight"]), float(values.get("density", 1.0))
-        if trim is Trim.NONE:
-            return Knobs(weight, weight)
-        key = (0, 0)
-        if trim is Trim.RANDOM:
-            key = mask_key(recipe.seed, recipe.all_models().index(part.model), part.info.name)
-        rescale = bool(plan.values.get("rescale", False))
-        kept = self._kept(plan.layout, part, trim, density, key, rescale)
-        coefficient = weight * kept.rescale if rescale else weight
-        return Knobs(weight, coefficient, kept.threshold, kept.cutoff, keep_limit(density), key)
+    def _products(self, layout: Layout, axis: int | None) -> NDArray[np.float64]:
+        marks = [self._print(part) for part in (layout.base, *layout.parts) if part is not None]
 
-    def _kept(
-        self,
-        layout: Layout,
-        part: Part,
-        trim: Trim,
-        density: float,
-        key: tuple[int, int],
-        rescale: bool,
-    ) -> Kept:
-        random = trim is Trim.RANDOM
-        if density >= 1.0 or (random and not rescale):
-            return ALL
-        assert layout.base is not None
-        base = layout.base
-        if thresholds.grid_row(density) is not None:
-            return thresholds.from_table(self._table(base, part, key if random else None), density)
-        bits = self._bits(base, part)
-        if random:
-            return thresholds.random_kept(bits, key, density)
-        return thresholds.magnitude_kept(bits, density)
+        def compute() -> NDArray[np.float64]:
+            base = None if layout.base is None else self._tensor(layout.base)
+            return inner_products([self._tensor(part) for part in layout.parts], base, axis)
 
-    def _table(self, base: Part, part: Part, key: tuple[int, int] | None) -> Table:
-        name = ("trim", key, self._print(base), self._print(part))
-
-        def compute() -> Table:
-            bits = self._bits(base, part)
-            if key is None:
-                return thresholds.magnitude_table(bits)
-            return thresholds.random_table(bits, key)
-
-        return self._cache.get(name, compute)
-
-    def _bits(self, base: Part, part: Part) -> Bits:
-        return thresholds.magnitudes(*self._pair(base, part))
-
-    def _pair(self, base: Part, part: Part) -> tuple[Tensor, Tensor]:
-        return self._tensor(base), self._tensor(part)
+        return self._cache.get(("dots", axis, layout.base is None, *marks), compute)
 
     def _print(self, part: Part) -> str:
         return self._checkpoints[part.model].fingerprint(part.info)

@@ -15,7 +15,7 @@ from torch import Tensor
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.merging.checkpoint import DTYPES, Checkpoint, open_checkpoint
 from evomerge.merging.finite import ensure_finite
-from evomerge.merging.knobs import KnobMaker, Scalars
+from evomerge.merging.knobs import KnobMaker
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
@@ -37,6 +37,8 @@ class MergeSource:
         notify: called with a sentence for people, at most once for each thing worth knowing.
         cache: where measured tables are kept.
         chunk: entries in one eager call, a power of two.
+        tables: measure deltas for every density at once, as a search wants them; False for a
+            single merge.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class MergeSource:
         notify: Callable[[str], None] | None = None,
         cache: StatisticsCache | None = None,
         chunk: int = EAGER_CHUNK,
+        tables: bool = True,
     ) -> None:
         self.checkpoints = {name: open_checkpoint(Path(path)) for name, path in models.items()}
         self.device = torch.device(device)
         self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
-        self._knobs = KnobMaker(self.checkpoints, self._cache)
+        self._knobs = KnobMaker(self.checkpoints, self._cache, tables=tables)
         self._layouts: dict[str, tuple[Layout, ...]] = {}
 
     def __enter__(self) -> "MergeSource":
@@ -93,9 +96,12 @@ class MergeSource:
 
     def prepare(self, recipe: Recipe) -> None:
         """Measure what the recipe needs (thresholds), so that merging it is fast at once."""
+        layouts = self.layouts(recipe)
+        if get_method(recipe.merge_method).kernel is None:
+            return
         for plan in self.plan(recipe):
-            if not plan.layout.copy:
-                self._knobs.scalars(recipe, plan)
+            if not plan.layout.copy and 0 not in plan.layout.shape:
+                self._knobs.scalars(recipe, plan, layouts)
 
     def merge(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, merged tensor) in output dtype. Each tensor is new.
@@ -145,10 +151,15 @@ class MergeSource:
             return
         if out.numel() == 0:
             return
-        scalars: Scalars = self._knobs.scalars(recipe, plan)
         base = None if layout.base is None else self._tensor(layout.base)
         models = [self._tensor(part) for part in layout.parts]
-        if not self._runner.run(recipe.merge_method, scalars, base, models, out):
+        method = get_method(recipe.merge_method)
+        if method.compute is not None:
+            finite = self._runner.compute(method, plan, base, models, out)
+        else:
+            scalars = self._knobs.scalars(recipe, plan, self.layouts(recipe))
+            finite = self._runner.run(method.name, scalars, base, models, out)
+        if not finite:
             raise MergeError(
                 f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",
                 remedy="look for NaN in the models, or use smaller weights",

@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from evomerge.errors import RecipeError, did_you_mean
 from evomerge.merging.validate import setting_problems, validate
 from evomerge.methods import Method, get_method
-from evomerge.recipe import Recipe, Rule, Setting, Settings, Slice, Source, Value, to_config
+from evomerge.recipe import Recipe, Rule, Scalar, Setting, Settings, Slice, Source, Value, to_config
 
 _KEYS = (
     "merge_method",
@@ -266,9 +266,10 @@ class _Reader:
             return tuple(float(self._scalar(block, name, item)) for item in value)
         return self._scalar(block, name, value)
 
-    def _scalar(self, block: CommentedMap, name: str, value: Any) -> float | bool:
-        if isinstance(value, bool):
-            return value
+    def _scalar(self, block: CommentedMap, name: str, value: Any) -> Scalar:
+        parameter = self.method.parameter(name)
+        if isinstance(value, bool) or (parameter is not None and parameter.kind == "choice"):
+            return value if isinstance(value, bool) else str(value)
         try:
             return float(value)
         except (TypeError, ValueError):

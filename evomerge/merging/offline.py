@@ -97,7 +97,7 @@ def merge_to_folder(
     """
     folders = models or {name: resolve_model(name) for name in _all_models(recipe)}
     merged = {name: folders[name] for name in recipe.all_models()}
-    with MergeSource(merged, device=device, notify=notify, fused=fused) as source:
+    with MergeSource(merged, device=device, notify=notify, fused=fused, tables=False) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]

@@ -16,9 +16,9 @@ from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
 from evomerge.methods import Method, get_method
 from evomerge.methods.amounts import weights_cancel
-from evomerge.recipe import Recipe, Slice, Source, evaluate, position_in_slice
+from evomerge.recipe import Recipe, Scalar, Slice, Source, evaluate, position_in_slice
 
-Values = Mapping[str, float | bool]
+Values = Mapping[str, Scalar]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class _Planner:
             written,
             reference.info.shape,
             reference.info.dtype,
-            reference if self.method.base == "required" or copy else None,
+            reference if self.method.takes_deltas(base) or copy else None,
             parts,
             position,
             number,
@@ -218,7 +218,7 @@ def _value(
     name: str,
     layout: Layout,
     seen: str,
-) -> float | bool:
+) -> Scalar:
     for setting in setting_of(recipe, part, source, name):
         value = evaluate(setting, seen, layout.position)
         if value is not None:

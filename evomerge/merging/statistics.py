@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from evomerge.resources import cache_folder
 
-_VERSION = 1
+_VERSION = 2
+_RECENT = 100_000
 
 
 class StatisticsCache:
@@ -32,6 +33,7 @@ class StatisticsCache:
         self._folder = folder or cache_folder() / "merging"
         self._on_disk = on_disk
         self._memory: dict[str, NDArray[Any]] = {}
+        self._recent: dict[tuple[object, ...], NDArray[Any]] = {}
 
     def get(self, parts: tuple[object, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """The array named by `parts`; `compute` makes it where it is not known yet."""
@@ -39,6 +41,16 @@ class StatisticsCache:
         if key not in self._memory:
             self._memory[key] = self._load(key, compute)
         return self._memory[key]
+
+    def remember(
+        self, parts: tuple[object, ...], compute: Callable[[], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """The same without the disk: for small things that are soon worked out again."""
+        if parts not in self._recent:
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[parts] = compute()
+        return self._recent[parts]
 
     def _load(self, key: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if not self._on_disk:

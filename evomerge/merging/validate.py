@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from evomerge.errors import Problems, RecipeError, did_you_mean
 from evomerge.methods import Method, Parameter, get_method
 from evomerge.methods.amounts import weights_cancel
-from evomerge.recipe import Recipe, Setting, Settings, Slice, Source
+from evomerge.recipe import Recipe, Scalar, Setting, Settings, Slice, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -107,28 +107,25 @@ def _values(parameter: Parameter, setting: Setting, where: str) -> Iterator[Reci
                 yield RecipeError(
                     f"{parameter.name} is {value!r}: {problem}",
                     where=where,
-                    remedy=f"{parameter.name}: {parameter.doc} ({_bounds(parameter)})",
+                    remedy=f"{parameter.name}: {parameter.doc} ({parameter.bounds})",
                 )
 
 
-def _value(parameter: Parameter, value: float | bool) -> str | None:
+def _value(parameter: Parameter, value: Scalar) -> str | None:
+    if parameter.kind == "choice":
+        return None if value in parameter.choices else f"it must be {parameter.bounds}"
+    if isinstance(value, str):
+        return "it must be a number" if parameter.kind != "bool" else "it is true or false"
     if parameter.kind == "bool":
         return None if value in {0, 1} else "it is true or false"
     if not math.isfinite(value):
         return "it must be a finite number"
-    return None if parameter.accepts(value) else f"it must be {_bounds(parameter)}"
-
-
-def _bounds(parameter: Parameter) -> str:
-    if parameter.kind == "bool":
-        return "true or false"
-    limits = [] if parameter.low == -math.inf else [parameter.low]
-    return parameter.bounds if limits or parameter.high < math.inf else "any number"
+    return None if parameter.accepts(value) else f"it must be {parameter.bounds}"
 
 
 def _group(recipe: Recipe, method: Method, part: Slice, where: str) -> Iterator[RecipeError]:
     base = part.base_model or recipe.base_model
-    if base is None and method.base != "optional":
+    if base is None and method.base in {"required", "endpoint"}:
         yield RecipeError(
             f"{method.name} needs a base_model", where=where, remedy="add base_model: PATH"
         )
@@ -141,11 +138,11 @@ def _group(recipe: Recipe, method: Method, part: Slice, where: str) -> Iterator[
 
 
 def merged_sources(method: Method, part: Slice, base: str | None) -> tuple[Source, ...]:
-    """The sources whose tensors are combined: without a required base, with an endpoint first."""
-    if method.base == "optional":
+    """The sources whose tensors are combined: without a base that is subtracted, an endpoint first."""
+    if method.base == "optional" or (method.base == "origin" and base is None):
         return part.sources
     others = tuple(source for source in part.sources if source.model != base)
-    if method.base == "required" or base is None:
+    if method.base != "endpoint" or base is None:
         return others
     return (base_source(part, base), *others)
 
@@ -161,7 +158,7 @@ def _count(method: Method, count: int, where: str) -> Iterator[RecipeError]:
     most = method.max_models
     if count < method.min_models or (most is not None and count > most):
         wanted = f"{method.min_models}" if most == method.min_models else f"{method.min_models}+"
-        besides = " besides the base" if method.base == "required" else ""
+        besides = " besides the base" if method.base in {"required", "origin"} else ""
         yield RecipeError(
             f"{method.name} merges {wanted} models{besides}, not {count}",
             where=where or None,
@@ -229,7 +226,7 @@ def cancel_error(weights: list[float], where: str | None) -> RecipeError:
 
 def _constant(
     recipe: Recipe, method: Method, part: Slice, source: Source | None, name: str
-) -> float | bool | None:
+) -> Scalar | None:
     """The value of a parameter where it is one number for all tensors, else None."""
     parameter = method.parameter(name)
     setting = next(setting_of(recipe, part, source, name), None)

@@ -14,9 +14,14 @@ def decimal(value: float) -> Fraction:
     return Fraction(repr(float(value)))
 
 
+def share_count(share: float, numel: int) -> int:
+    """⌊share · numel⌋."""
+    return int(decimal(share) * numel)
+
+
 def kept_count(density: float, numel: int) -> int:
     """Entries that a density keeps: ⌊density · numel⌋, at least one (of a tensor that has any)."""
-    return min(numel, max(1, int(decimal(density) * numel)))
+    return min(numel, max(1, share_count(density, numel)))
 
 
 def weights_cancel(weights: Sequence[float]) -> bool:

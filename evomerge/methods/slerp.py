@@ -4,21 +4,30 @@ The angle between two tensors does not depend on t, so it is measured once for a
 what remains for a candidate is a weighted sum of the two.
 """
 
-import math
+import numpy as np
+from numpy.typing import NDArray
 
-from evomerge.methods.base import Method, Parameter
-from evomerge.methods.linear import linear_kernel
+from evomerge.methods.arithmetic import linear_kernel
+from evomerge.methods.base import Measured, Method, Parameter, whole_tensor
 
 PARALLEL = 0.9995
 """Above this |cosine| the great circle is taken for a line, as in mergekit."""
 
 
-def slerp_weights(t: float, cosine: float) -> tuple[float, float]:
-    """Weights of the two (un-normalised) tensors at `t`, from the cosine of their angle."""
-    if abs(cosine) > PARALLEL:
-        return 1.0 - t, t
-    angle = math.acos(cosine)
-    return math.sin((1.0 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
+def great_circle(
+    t: float, cosines: NDArray[np.float64], line: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Weights [..., 2] of two (un-normalised) vectors at `t`; a straight line where `line`."""
+    angle = np.arccos(np.where(line, 0.0, cosines))
+    curved = np.stack([np.sin((1 - t) * angle), np.sin(t * angle)], -1) / np.sin(angle)[..., None]
+    weights: NDArray[np.float64] = np.where(line[..., None], np.array([1 - t, t]), curved)
+    return weights
+
+
+def coefficients(measured: Measured) -> NDArray[np.float64]:
+    """Weights of the base and the other model."""
+    cosines = measured.cosines[..., 0, 1]
+    return great_circle(float(measured.values["t"]), cosines, np.abs(cosines) > PARALLEL)
 
 
 SLERP = Method(
@@ -33,4 +42,6 @@ SLERP = Method(
     base="endpoint",
     min_models=2,
     max_models=2,
+    coefficients=coefficients,
+    vectors=whole_tensor,
 )

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from evomerge.errors import CheckpointError, MergeError, RecipeError
-from evomerge.merging import native
-from evomerge.merging.kernels import Knobs, Variant, make_step, pack_floats, pack_ints
+from evomerge.merging import compiler, native, runner
+from evomerge.merging.kernels import Cut, Knobs, Select, Variant, make_step, pack_floats, pack_ints
 from evomerge.merging.merge import MergeSource, merge_tensors
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.recipe import Recipe, Rule, Slice, Source, constant
@@ -80,18 +80,29 @@ def test_the_result_does_not_depend_on_chunks_or_threads(big, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "method", ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties"]
+    ("method", "select"),
+    [
+        ("linear", Select.ALL),
+        ("task_arithmetic", Select.ALL),
+        ("ties", Select.CUT),
+        ("breadcrumbs", Select.BAND),
+        ("dare_linear", Select.HASH),
+        ("dare_ties", Select.HASH),
+        ("della", Select.MASK),
+    ],
 )
-def test_the_step_compiled_by_torch_gives_the_same_bits(method):
+def test_the_step_compiled_by_torch_gives_the_same_bits(method, select):
     """GPUs run the same function through torch.compile; here it is compiled for the CPU."""
     base, *models = (torch.randn(9000).bfloat16() for _ in range(4))
-    knobs = [Knobs(w, w, 0.5, 4000, 1 << 30, (3, i)) for i, w in enumerate((0.5, 0.3, 0.2))]
+    cuts = Cut(0.5, 4000), Cut(1.5, 2000)
+    knobs = [Knobs(w, w, *cuts, 1 << 30, (3, i)) for i, w in enumerate((0.5, 0.3, 0.2))]
     scalars = pack_floats(knobs, 1.0, 0.9), pack_ints(knobs, 0, 9000)
-    step = make_step(Variant(method, 3, normalize=True))
+    masks = [model > 0 for model in models]
+    step = make_step(Variant(method, method != "linear", (select,) * 3, normalize=True))
     results = []
     for run in (step, torch.compile(step, dynamic=True, fullgraph=True)):
         out = torch.empty_like(base)
-        run(None if method == "linear" else base, models, out, *scalars, None)
+        run(None if method == "linear" else base, models, masks, out, *scalars, None)
         results.append(out)
     assert torch.equal(*results)
 
@@ -286,7 +297,7 @@ def test_slices_renumber_layers_and_take_the_ends_from_first_and_last(tmp_path):
 
 def test_without_a_compiler_people_are_told_and_the_result_is_the_same(models, monkeypatch):
     wanted = merged(models, RECIPES["ties"])
-    monkeypatch.setattr(native, "compiler", lambda: None)
+    monkeypatch.setattr(runner, "compiler", lambda: None)
     said = []
     assert same(merged(models, RECIPES["ties"], notify=said.append), wanted)
     assert len(said) == 1
@@ -296,7 +307,7 @@ def test_without_a_compiler_people_are_told_and_the_result_is_the_same(models, m
 def test_a_compiler_that_fails_costs_speed_and_nothing_else(models, monkeypatch, tmp_path):
     wanted = merged(models, RECIPES["ties"], fused=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "compiler", lambda: "/bin/false")
+    monkeypatch.setattr(compiler, "compiler", lambda: "/bin/false")
     monkeypatch.setattr(native, "_function", native._function.__wrapped__)
     said = []
     assert same(merged(models, RECIPES["ties"], notify=said.append), wanted)

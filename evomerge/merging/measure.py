@@ -1,0 +1,317 @@
+"""What a merge must know of its tensors before it can start: cuts, norms, masks by rank, inner products.
+
+Each function has a definition in numpy (`thresholds`, `row_masks`) and a streaming pass in C
+(`measure_source`), which runs where there is a compiler and the tensors' dtypes are known to it. Both
+give the same cuts and masks; norms and inner products may differ in the last bits of a float64.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evomerge.merging import row_masks, thresholds
+from evomerge.merging.compiler import CannotCompile, load
+from evomerge.merging.kernels import EVERYTHING, NOTHING, Cut
+from evomerge.merging.masks import keep_limit
+from evomerge.merging.measure_source import SOURCE
+from evomerge.merging.threads import even_spans, run_all
+from evomerge.merging.thresholds import BLOCK, GRID, TABLE, Table, grid_counts, share_of
+
+_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+_SAMPLES, _RUN = 1024, 8
+_FEW = 1 << 16
+"""Entries below which a cut is looked for in all of them at once."""
+_TARGET_LIMIT = 1 << 32
+_LOWER = 15
+"""Bits of a magnitude that its upper half leaves."""
+
+
+class _Delta(ctypes.Structure):
+    _fields_ = (
+        ("base", ctypes.c_void_p),
+        ("model", ctypes.c_void_p),
+        ("base_code", ctypes.c_int32),
+        ("model_code", ctypes.c_int32),
+    )
+
+
+class Delta:
+    """A model's tensor against the base's: what is measured. Both contiguous, of one shape."""
+
+    def __init__(self, base: Tensor, model: Tensor) -> None:
+        self.base, self.model = base.contiguous(), model.contiguous()
+
+    @property
+    def numel(self) -> int:
+        return self.model.numel()
+
+    @property
+    def columns(self) -> int:
+        """Entries in a row: the last dimension."""
+        return self.model.shape[-1] if self.model.dim() else 1
+
+    def bits(self) -> thresholds.Bits:
+        """All magnitudes at once."""
+        return thresholds.magnitudes(self.base, self.model)
+
+    def cut(self, keep: int) -> Cut:
+        """The cut that has exactly `keep` entries above it."""
+        if keep <= 0 or self.numel == 0:
+            return NOTHING
+        if keep >= self.numel:
+            return EVERYTHING
+        library = self._library()
+        found = None
+        if library is not None and self.numel >= _FEW:
+            found = self._narrowed(library, keep)
+        return found or thresholds.cut_at(self.bits(), keep)
+
+    def upper_counts(self) -> NDArray[np.int64]:
+        """How many magnitudes have each upper half, [2^16]: 16 of the 31 bits."""
+        counts = np.zeros(1 << 16, np.uint32)
+        library = self._library()
+        if library is None:
+            counts += np.bincount(self.bits() >> _LOWER, minlength=1 << 16).astype(np.uint32)
+        else:
+            library.histogram(self._ref(), 0, self.numel, _LOWER, _at(counts))
+        return counts.astype(np.int64)
+
+    def in_bin(self, upper: int) -> tuple[thresholds.Bits, NDArray[np.int64]]:
+        """Magnitudes with that upper half, and their places, in order."""
+        low, high = upper << _LOWER, ((upper + 1) << _LOWER) - 1
+        library = self._library()
+        if library is None:
+            bits = self.bits()
+            places = np.flatnonzero((bits >= low) & (bits <= high))
+            return bits[places], places
+        return self._collect(library, low, high)[1:]
+
+    def magnitude_table(self) -> Table:
+        """The cut of every grid density."""
+        library = self._library()
+        if library is None or not _FEW <= self.numel < _TARGET_LIMIT:
+            return thresholds.magnitude_table(self.bits())
+        keeps, place = np.unique(grid_counts(self.numel), return_inverse=True)
+        found, cutoffs = np.zeros(len(keeps), np.float32), np.zeros(len(keeps), np.int64)
+        done = library.table(
+            self._ref(), self.numel, _at(keeps), len(keeps), _at(found), _at(cutoffs)
+        )
+        if not done:
+            return thresholds.magnitude_table(self.bits())
+        table = np.zeros(GRID + 1, TABLE)
+        table["threshold"][1:], table["cutoff"][1:] = found[place], cutoffs[place]
+        return table
+
+    def band_share(self, low: Cut, high: Cut = NOTHING) -> float:
+        """The share of the L1 norm above `low` and not above `high`."""
+        library = self._library()
+        if library is None:
+            bits = self.bits()
+            keep = thresholds.above(bits, low) & ~thresholds.above(bits, high)
+            return share_of(thresholds.norm_of(bits, keep), thresholds.norm_of(bits))
+        edges = np.array([low.threshold, high.threshold], np.float32).view(np.uint32)
+        if low.threshold < 0:
+            edges[0] = 0
+        ends = np.array([low.cutoff, high.cutoff], np.int64)
+
+        def norms(span: tuple[int, int], out: NDArray[np.float64]) -> None:
+            library.band_norms(self._ref(), *span, BLOCK, _at(edges), _at(ends), _at(out))
+
+        return self._share_by_blocks(norms)
+
+    def random_share(self, key: tuple[int, int], density: float) -> float:
+        """The share of the L1 norm that a random mask keeps."""
+        library = self._library()
+        if library is None:
+            return thresholds.random_share(self.bits(), key, density)
+        limit, keys = keep_limit(density), np.array(key, np.int32)
+
+        def norms(span: tuple[int, int], out: NDArray[np.float64]) -> None:
+            library.hash_norms(self._ref(), *span, BLOCK, limit, _at(keys), _at(out))
+
+        return self._share_by_blocks(norms)
+
+    def random_table(self, key: tuple[int, int]) -> Table:
+        """The kept L1 norm of a random mask for every grid density."""
+        library = self._library()
+        if library is None:
+            return thresholds.random_table(self.bits(), key)
+        sums, keys = np.zeros(GRID + 2), np.array(key, np.int32)
+        library.hash_sums(self._ref(), self.numel, GRID, _at(keys), _at(sums))
+        table = np.zeros(GRID + 1, TABLE)
+        table["kept"] = np.cumsum(sums[: GRID + 1])
+        return table
+
+    def ranked_mask(
+        self, density: float, epsilon: float, key: tuple[int, int]
+    ) -> tuple[Tensor, float]:
+        """DELLA's mask (bool, flat) and the share of the L1 norm that it keeps."""
+        columns, library = self.columns, self._library()
+        if library is None or columns < 2:
+            bits = self.bits()
+            chance = row_masks.chances(bits, columns, density, epsilon)
+            mask = row_masks.ranked_mask(bits, chance, key)
+            share = share_of(thresholds.norm_of(bits, mask), thresholds.norm_of(bits))
+            return torch.from_numpy(mask), share
+        kept = torch.empty(self.numel, dtype=torch.uint8)
+        rows = self.numel // columns
+        norms, keys = np.zeros((rows, 2)), np.array(key, np.int32)
+        low, step = np.float32(density - epsilon), np.float32(2 * epsilon / (columns - 1))
+
+        def work(span: tuple[int, int]) -> bool:
+            first, last = (edge // columns for edge in span)
+            given = (ctypes.c_float(float(low)), ctypes.c_float(float(step)), _at(keys))
+            return bool(
+                library.ranked(
+                    self._ref(), columns, first, last, *given, kept.data_ptr(), _at(norms)
+                )
+            )
+
+        if not all(run_all(work, even_spans(self.numel, columns))):
+            raise MemoryError("no memory for the rows of a mask")
+        total, left = norms.sum(axis=0)
+        return kept.view(torch.bool), share_of(float(left), float(total))
+
+    def _narrowed(self, library: ctypes.CDLL, keep: int) -> Cut | None:
+        """The cut, looked for between two bounds that a sample gives; None where they miss it."""
+        larger, values, places = self._collect(library, *self._bounds(library, keep))
+        needed = keep - larger
+        if not 0 < needed <= len(values):
+            return None
+        found = np.partition(values, len(values) - needed)[len(values) - needed]
+        tied = needed - int((values > found).sum())
+        place = places[np.flatnonzero(values == found)[tied - 1]]
+        return Cut(float(found.view(np.float32)), int(place) + 1)
+
+    def _collect(
+        self, library: ctypes.CDLL, low: int, high: int
+    ) -> tuple[int, thresholds.Bits, NDArray[np.int64]]:
+        """How many magnitudes are larger than `high`; those from `low` to `high`; their places."""
+
+        def work(span: tuple[int, int]) -> tuple[int, thresholds.Bits, NDArray[np.int64]]:
+            start, end = span
+            values = np.empty(end - start + 16, np.uint32)
+            places = np.empty(end - start + 16, np.int32)
+            more = ctypes.c_int64()
+            found = library.collect(
+                self._ref(), start, end, low, high, _at(values), _at(places), ctypes.byref(more)
+            )
+            return more.value, values[:found].copy(), places[:found].astype(np.int64) + start
+
+        parts = run_all(work, _short_spans(self.numel))
+        larger, values, places = zip(*parts, strict=True)
+        return sum(larger), np.concatenate(values), np.concatenate(places)
+
+    def _bounds(self, library: ctypes.CDLL, keep: int) -> tuple[int, int]:
+        """Bit patterns that almost surely have the cut between them."""
+        places = np.linspace(0, self.numel - _RUN, _SAMPLES).astype(np.int64)
+        drawn = np.empty(_SAMPLES * _RUN, np.uint32)
+        library.sample(self._ref(), _at(places), _SAMPLES, _at(drawn))
+        drawn.sort()
+        count, share = len(drawn), 1 - keep / self.numel
+        # Neighbours are alike, so that 8 in a row are worth fewer: twice five standard deviations.
+        slack = 10 * np.sqrt(count * share * (1 - share)) + 10
+        first, last = int(count * share - slack), int(count * share + slack)
+        low = 0 if first < 0 else int(drawn[first])
+        high = 0x7FFFFFFF if last >= count else int(drawn[last])
+        return low, high
+
+    def _share_by_blocks(
+        self, norms: Callable[[tuple[int, int], NDArray[np.float64]], None]
+    ) -> float:
+        def work(span: tuple[int, int]) -> NDArray[np.float64]:
+            out = np.zeros((-(-(span[1] - span[0]) // BLOCK), 2))
+            norms(span, out)
+            return out
+
+        total, kept = np.concatenate(run_all(work, even_spans(self.numel, BLOCK))).sum(axis=0)
+        return share_of(float(kept), float(total))
+
+    def _library(self) -> ctypes.CDLL | None:
+        return _library_for([self.base, self.model])
+
+    def _ref(self) -> Any:
+        return ctypes.byref(
+            _Delta(
+                self.base.data_ptr(),
+                self.model.data_ptr(),
+                _CODES[self.base.dtype],
+                _CODES[self.model.dtype],
+            )
+        )
+
+
+def inner_products(
+    tensors: Sequence[Tensor], base: Tensor | None, axis: int | None
+) -> NDArray[np.float64]:
+    """Inner products of tensors, or of what they add to `base`: see `thresholds.inner_products`."""
+    everything = [*tensors, *([] if base is None else [base])]
+    compiled = _library_for(everything) if len(tensors) <= 64 and axis != 0 else None
+    if compiled is None or tensors[0].numel() == 0:
+        return thresholds.inner_products(list(tensors), base, axis)
+    kept = [x.contiguous() for x in everything]
+    pointers = (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in kept[: len(tensors)]))
+    codes = (ctypes.c_int32 * len(tensors))(*(_CODES[x.dtype] for x in tensors))
+    origin = (None, 0) if base is None else (kept[-1].data_ptr(), _CODES[base.dtype])
+    block = BLOCK if axis is None else tensors[0].shape[-1]
+
+    def work(span: tuple[int, int]) -> NDArray[np.float64]:
+        blocks = -(-(span[1] - span[0]) // block)
+        out = np.zeros((blocks, len(tensors), len(tensors)))
+        compiled.dots(pointers, codes, len(tensors), *origin, *span, block, _at(out))
+        return out
+
+    found = np.concatenate(run_all(work, even_spans(tensors[0].numel(), block)))
+    return found.sum(axis=0) if axis is None else found
+
+
+def _short_spans(count: int) -> list[tuple[int, int]]:
+    """Spans whose places fit into 32 bits."""
+    return [
+        (start, min(start + (1 << 30), end))
+        for first, end in even_spans(count)
+        for start in range(first, end, 1 << 30)
+    ]
+
+
+def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def _library_for(tensors: Sequence[Tensor]) -> ctypes.CDLL | None:
+    """The compiled passes, where they can read all of the tensors."""
+    dtypes = {x.dtype for x in tensors}
+    if not dtypes <= _CODES.keys() or any(x.device.type != "cpu" for x in tensors):
+        return None
+    found = library()
+    halves = found is not None and torch.float16 in dtypes
+    return None if halves and found is not None and not found.knows_half() else found
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled passes, or None where nothing can be compiled."""
+    try:
+        found = load(SOURCE)
+    except CannotCompile:
+        return None
+    here, long, half = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
+    delta = ctypes.POINTER(_Delta)
+    found.sample.argtypes = [delta, here, long, here]
+    found.collect.argtypes = [delta, long, long, ctypes.c_uint32, ctypes.c_uint32, *[here] * 3]
+    found.collect.restype = long
+    found.band_norms.argtypes = [delta, long, long, long, here, here, here]
+    found.hash_norms.argtypes = [delta, long, long, long, half, here, here]
+    found.hash_sums.argtypes = [delta, long, long, here, here]
+    found.table.argtypes = [delta, long, here, half, here, here]
+    found.table.restype = half
+    found.ranked.argtypes = [delta, long, long, long, ctypes.c_float, ctypes.c_float, *[here] * 3]
+    found.ranked.restype = half
+    found.dots.argtypes = [here, here, half, here, half, long, long, long, here]
+    return found
