@@ -88,8 +88,39 @@ class Slice(Frozen):
     parameters: Settings = Field(default_factory=dict)
 
 
+class Module(Frozen):
+    """One part of a model with layers of its own (text, vision): models or slices, and parameters."""
+
+    models: tuple[Source, ...] | None = None
+    slices: tuple[Slice, ...] | None = None
+    parameters: Settings = Field(default_factory=dict)
+
+
+class Token(Frozen):
+    """Where a token's row of the embedding comes from, in models that lack it (or all, if `force`).
+
+    `model` alone: that model's row of the same token. With `token` or `token_id`: its row of that
+    one. None: a row of zeros.
+    """
+
+    model: str | None = None
+    token: str | None = None
+    token_id: int | None = None
+    force: bool = False
+
+
+class Tokenizer(Frozen):
+    """The merged model's tokenizer: `source` is `base`, `union` or a model."""
+
+    source: str = "union"
+    tokens: dict[str, Token] = Field(default_factory=dict)
+    pad_to_multiple_of: int | None = Field(None, ge=1)
+
+
 class Recipe(Frozen):
-    """One merge. Exactly one of `models` and `slices` is given.
+    """One merge. Exactly one of `models`, `slices` and `modules` is given.
+
+    A model is a path or a hub id, `name[@revision]`, perhaps with an adapter: `name+adapter`.
 
     `seed` feeds random masks (DARE); `dtype` is None for the base model's own. Arithmetic is fp32
     whatever the dtype, and is rounded once.
@@ -99,17 +130,18 @@ class Recipe(Frozen):
     base_model: str | None = None
     models: tuple[Source, ...] | None = None
     slices: tuple[Slice, ...] | None = None
+    modules: dict[str, Module] | None = None
     parameters: Settings = Field(default_factory=dict)
     dtype: str | None = None
     out_dtype: str | None = None
-    tokenizer_source: str | None = None
+    tokenizer: Tokenizer | None = None
     chat_template: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
     def _models_or_slices(self) -> "Recipe":
-        if (self.models is None) == (self.slices is None):
-            raise ValueError("give either `models` or `slices`")
+        if sum(part is not None for part in (self.models, self.slices, self.modules)) != 1:
+            raise ValueError("give exactly one of models, slices and modules")
         return self
 
     @property
@@ -185,8 +217,11 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
     if recipe.slices is not None:
         config["slices"] = [_slice_config(part) for part in recipe.slices]
     _put(config, "parameters", _settings_config(recipe.parameters))
-    for key in ("dtype", "out_dtype", "tokenizer_source", "chat_template"):
+    for key in ("dtype", "out_dtype"):
         _put(config, key, getattr(recipe, key))
+    if recipe.tokenizer is not None:
+        _put(config, "tokenizer_source", recipe.tokenizer.source)
+    _put(config, "chat_template", recipe.chat_template)
     _put(config, "random_seed", recipe.seed or None)
     return config
 

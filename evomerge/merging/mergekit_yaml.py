@@ -17,7 +17,18 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from evomerge.errors import RecipeError, did_you_mean
 from evomerge.merging.validate import setting_problems, validate
 from evomerge.methods import Method, get_method
-from evomerge.recipe import Recipe, Rule, Scalar, Setting, Settings, Slice, Source, Value, to_config
+from evomerge.recipe import (
+    Recipe,
+    Rule,
+    Scalar,
+    Setting,
+    Settings,
+    Slice,
+    Source,
+    Tokenizer,
+    Value,
+    to_config,
+)
 
 _KEYS = (
     "merge_method",
@@ -125,7 +136,7 @@ class _Reader:
             parameters=self._settings(top),
             dtype=self._text(top, "dtype"),
             out_dtype=self._text(top, "out_dtype"),
-            tokenizer_source=self._tokenizer(top),
+            tokenizer=self._tokenizer(top),
             chat_template=self._text(top, "chat_template"),
             seed=self._seed(top),
         )
@@ -203,7 +214,7 @@ class _Reader:
         revision = inner.get("revision")
         return f"{inner.get('path')}@{revision}" if revision else f"{inner.get('path')}"
 
-    def _tokenizer(self, top: CommentedMap) -> str | None:
+    def _tokenizer(self, top: CommentedMap) -> Tokenizer | None:
         key, source = "tokenizer_source", top.get("tokenizer_source")
         if isinstance(top.get("tokenizer"), Mapping):
             key, block = "tokenizer", top["tokenizer"]
@@ -218,7 +229,7 @@ class _Reader:
                 "a union of vocabularies is not supported yet",
                 "use base, or a model with the same vocabulary",
             )
-        return None if source is None else str(source)
+        return None if source is None else Tokenizer(source=str(source))
 
     def _seed(self, top: CommentedMap) -> int:
         seed = top.get("random_seed") or 0

@@ -111,7 +111,7 @@ def merge_to_folder(
 
 
 def _all_models(recipe: Recipe) -> tuple[str, ...]:
-    tokenizer = recipe.tokenizer_source
+    tokenizer = recipe.tokenizer.source if recipe.tokenizer else None
     extra = () if tokenizer in {None, "base"} else (str(tokenizer),)
     return tuple(dict.fromkeys((*recipe.all_models(), *extra)))
 
@@ -126,7 +126,7 @@ def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:
 def _tokenizer_folder(recipe: Recipe, folders: Mapping[str, Path]) -> Path:
     """Where the tokenizer comes from; its model must have the base's vocabulary size."""
     base = recipe.base_model or recipe.all_models()[0]
-    chosen = recipe.tokenizer_source
+    chosen = recipe.tokenizer.source if recipe.tokenizer else None
     if chosen in {None, "base"} or chosen == base:
         return folders[base]
     sizes = [read_index(folders[name]).config.get("vocab_size") for name in (base, str(chosen))]

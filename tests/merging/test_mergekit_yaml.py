@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evomerge.errors import RecipeError, UsageError
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe, parse_recipe
-from evomerge.recipe import Recipe, Rule, Slice, Source, constant
+from evomerge.recipe import Recipe, Rule, Slice, Source, Tokenizer, constant
 
 TIES = """\
 merge_method: ties
@@ -50,7 +50,7 @@ def test_models_filters_gradients_and_revisions_are_read():
     assert rules == (Rule(filter="mlp", value=(0.1, 0.5, 1.0)), Rule(value=0.25))
     assert made.models[2].parameters["weight"] == constant(0.3)
     assert made.parameters["normalize"] == constant(True)
-    assert (made.dtype, made.tokenizer_source) == ("bfloat16", "base")
+    assert (made.dtype, made.tokenizer) == ("bfloat16", Tokenizer(source="base"))
 
 
 def test_slices_are_read():
