@@ -2,8 +2,7 @@
 
 A recipe is mergekit's configuration in one normal form: every setting is a tuple of rules, every
 rule a filter and a scalar or a gradient over layers. What mergekit's grammar says, a recipe says
-exactly, and so every candidate of a search can be read, copied and rebuilt by other tools.
-Grammar: METHODS in `docs/recipes.md`; read from mergekit 0.1.5.
+exactly, so that other tools read every candidate of a search. Grammar: `docs/recipes.md`.
 """
 
 import hashlib
@@ -41,7 +40,7 @@ REGEX = "re:"
 class Rule(Frozen):
     """`value` for tensors whose name contains `filter`; None matches all.
 
-    A filter that begins with `re:` is a regular expression searched for in the name.
+    A filter `re:…` is a regular expression searched for. `*` and the empty one become None.
     """
 
     filter: str | None = None
@@ -50,6 +49,8 @@ class Rule(Frozen):
     @field_validator("filter")
     @classmethod
     def _compiles(cls, text: str | None) -> str | None:
+        if text in {None, "", "*"}:
+            return None
         if text is not None and text.startswith(REGEX):
             try:
                 re.compile(text.removeprefix(REGEX))
@@ -59,12 +60,10 @@ class Rule(Frozen):
 
     def matches(self, tensor: str) -> bool:
         """Whether the rule speaks of the tensor of that name."""
-        if self.filter in {None, "", "*"}:
+        if self.filter is None:
             return True
-        text = str(self.filter)
-        if text.startswith(REGEX):
-            return re.search(text.removeprefix(REGEX), tensor) is not None
-        return text in tensor
+        pattern = self.filter.removeprefix(REGEX)
+        return bool(re.search(pattern, tensor)) if pattern != self.filter else pattern in tensor
 
 
 Setting = tuple[Rule, ...]
@@ -105,8 +104,17 @@ class Token(Frozen):
 
     model: str | None = None
     token: str | None = None
-    token_id: int | None = None
+    token_id: int | None = Field(None, ge=0)
     force: bool = False
+
+    @model_validator(mode="after")
+    def _one_token_of_a_model(self) -> "Token":
+        named = (self.token is not None) + (self.token_id is not None)
+        if named and self.model is None:
+            raise ValueError("a token's row comes from a model: name it")
+        if named > 1:
+            raise ValueError("give one of token and token_id")
+        return self
 
 
 class Tokenizer(Frozen):
@@ -158,16 +166,22 @@ class Recipe(Frozen):
         """16 hex digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
 
+    @property
+    def parts(self) -> "tuple[Recipe | Module, ...]":
+        """Whatever can list models or slices: the recipe, then its modules."""
+        return (self, *(self.modules or {}).values())
+
     def sources(self) -> Iterator[Source]:
         """Every source, in file order."""
-        if self.models is not None:
-            yield from self.models
-        for part in self.slices or ():
-            yield from part.sources
+        for part in self.parts:
+            yield from part.models or ()
+            for run in part.slices or ():
+                yield from run.sources
 
     def all_models(self) -> tuple[str, ...]:
         """Every model named, base first, each once, in file order."""
-        bases = [self.base_model, *(part.base_model for part in self.slices or ())]
+        slices = [run for part in self.parts for run in part.slices or ()]
+        bases = [self.base_model, *(run.base_model for run in slices)]
         named = [model for model in bases if model] + [source.model for source in self.sources()]
         return tuple(dict.fromkeys(named))
 
@@ -212,18 +226,41 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
     """The recipe as a mergekit configuration: plain dicts and lists in mergekit's key order."""
     config: dict[str, Any] = {"merge_method": recipe.merge_method}
     _put(config, "base_model", recipe.base_model)
-    if recipe.models is not None:
-        config["models"] = [_source_config(source) for source in recipe.models]
-    if recipe.slices is not None:
-        config["slices"] = [_slice_config(part) for part in recipe.slices]
-    _put(config, "parameters", _settings_config(recipe.parameters))
+    config.update(_part_config(recipe))
     for key in ("dtype", "out_dtype"):
         _put(config, key, getattr(recipe, key))
-    if recipe.tokenizer is not None:
-        _put(config, "tokenizer_source", recipe.tokenizer.source)
+    config.update(_tokenizer_config(recipe.tokenizer) if recipe.tokenizer else {})
     _put(config, "chat_template", recipe.chat_template)
     _put(config, "random_seed", recipe.seed or None)
     return config
+
+
+def _part_config(part: Recipe | Module) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    _put(config, "models", part.models and [_source_config(source) for source in part.models])
+    _put(config, "slices", part.slices and [_slice_config(run) for run in part.slices])
+    if isinstance(part, Recipe) and part.modules is not None:
+        config["modules"] = {name: _part_config(inner) for name, inner in part.modules.items()}
+    _put(config, "parameters", _settings_config(part.parameters))
+    return config
+
+
+def _tokenizer_config(tokenizer: Tokenizer) -> dict[str, Any]:
+    """`tokenizer_source` where it says all, for tools that know no more."""
+    if not tokenizer.tokens and tokenizer.pad_to_multiple_of is None:
+        return {"tokenizer_source": tokenizer.source}
+    tokens = {text: _token_config(token) for text, token in tokenizer.tokens.items()}
+    block: dict[str, Any] = {"source": tokenizer.source, **({"tokens": tokens} if tokens else {})}
+    _put(block, "pad_to_multiple_of", tokenizer.pad_to_multiple_of)
+    return {"tokenizer": block}
+
+
+def _token_config(token: Token) -> dict[str, Any]:
+    source: Any = token.model or {"kind": "zero"}
+    which = token.model_dump(include={"token", "token_id"}, exclude_none=True)
+    if which:
+        source = {"kind": "model_token", "model": token.model, **which}
+    return {"source": source, **({"force": True} if token.force else {})}
 
 
 def _put(config: dict[str, Any], key: str, value: Any) -> None:
@@ -233,8 +270,7 @@ def _put(config: dict[str, Any], key: str, value: Any) -> None:
 
 def _source_config(source: Source) -> dict[str, Any]:
     config: dict[str, Any] = {"model": source.model}
-    if source.layer_range is not None:
-        config["layer_range"] = list(source.layer_range)
+    _put(config, "layer_range", source.layer_range and list(source.layer_range))
     _put(config, "parameters", _settings_config(source.parameters))
     return config
 
@@ -257,8 +293,7 @@ def _setting_config(setting: Setting) -> Any:
 
 
 def _rule_config(rule: Rule) -> dict[str, Any]:
-    matched = {} if rule.filter is None else {"filter": rule.filter}
-    return {**matched, "value": _value_config(rule.value)}
+    return {**({"filter": rule.filter} if rule.filter else {}), "value": _value_config(rule.value)}
 
 
 def _value_config(value: Value) -> Any:

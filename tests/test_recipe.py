@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from evomerge.recipe import (
+    Module,
     Recipe,
     Rule,
     Slice,
     Source,
+    Token,
     constant,
     evaluate,
     interpolate,
@@ -73,9 +75,9 @@ def test_unknown_keys_are_refused() -> None:
 
 def test_a_recipe_has_models_or_slices_and_not_both() -> None:
     source = Source(model="org/a")
-    with pytest.raises(ValidationError, match="either `models` or `slices`"):
+    with pytest.raises(ValidationError, match="exactly one of models, slices and modules"):
         Recipe(merge_method="linear")
-    with pytest.raises(ValidationError, match="either `models` or `slices`"):
+    with pytest.raises(ValidationError, match="exactly one of models, slices and modules"):
         Recipe(merge_method="linear", models=(source,), slices=(Slice(sources=(source,)),))
 
 
@@ -95,6 +97,31 @@ def test_the_first_rule_that_matches_wins_and_a_tensor_may_match_none() -> None:
 @pytest.mark.parametrize("everything", [None, "", "*"])
 def test_a_rule_without_a_filter_or_with_a_star_matches_all(everything: str | None) -> None:
     assert evaluate((Rule(filter=everything, value=0.3),), "anything", 0) == 0.3
+
+
+def test_filters_that_match_everything_are_spelt_in_one_way() -> None:
+    assert {Rule(filter=text, value=1).filter for text in (None, "", "*")} == {None}
+
+
+def test_a_filter_with_a_prefix_is_a_regular_expression() -> None:
+    rule = Rule(filter=r"re:layers\.[02]\.", value=0.3)
+    assert evaluate((rule,), "model.layers.2.mlp", 0) == 0.3
+    assert evaluate((rule,), "model.layers.1.mlp", 0) is None
+    with pytest.raises(ValidationError, match="no regular expression"):
+        Rule(filter="re:(", value=0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"token": "<s>"}, "comes from a model"),
+        ({"model": "a", "token": "<s>", "token_id": 1}, "one of token and token_id"),
+        ({"model": "a", "token_id": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_token_has_one_origin(content: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Token.model_validate(content)
 
 
 def test_true_stays_true_and_numbers_stay_numbers() -> None:
@@ -132,6 +159,10 @@ def test_models_are_listed_once_and_the_base_first() -> None:
     )
     recipe = ties(models=None, slices=slices)
     assert recipe.all_models() == ("org/base", "org/c", "org/a", "org/b")
+    modules = {"text": Module(slices=slices), "vision": Module(models=(Source(model="org/d"),))}
+    inside = ties(models=None, modules=modules)
+    assert inside.all_models() == ("org/base", "org/c", "org/a", "org/b", "org/d")
+    assert [source.model for source in inside.sources()] == ["org/a", "org/a", "org/b", "org/d"]
 
 
 def test_the_configuration_spells_a_plain_value_plainly_and_rules_as_a_list() -> None:

@@ -15,7 +15,7 @@ from evomerge.layout import TOKENIZER_FILES, read_index
 from evomerge.merging.checkpoint import Checkpoint, resolve_model
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
-from evomerge.merging.plan import slices_of
+from evomerge.merging.parts import slices_of
 from evomerge.merging.writer import (
     MAX_SHARD,
     Declared,
@@ -110,9 +110,23 @@ def merge_to_folder(
             _write_side_files(recipe, folder, _reference(recipe, source), tokenizer)
 
 
+def _refuse_alignment(recipe: Recipe) -> None:
+    tokenizer = recipe.tokenizer
+    if tokenizer and (tokenizer.source == "union" or tokenizer.tokens):
+        what = "tokens" if tokenizer.tokens else "union"
+        raise RecipeError(
+            f"tokenizer: {what}: rows of embeddings are not aligned yet",
+            remedy="use source: base, or a model with the same vocabulary, and no tokens",
+        )
+    if tokenizer and tokenizer.pad_to_multiple_of is not None:
+        raise RecipeError(
+            "tokenizer: pad_to_multiple_of: vocabularies are not padded yet", remedy="remove it"
+        )
+
+
 def _all_models(recipe: Recipe) -> tuple[str, ...]:
     tokenizer = recipe.tokenizer.source if recipe.tokenizer else None
-    extra = () if tokenizer in {None, "base"} else (str(tokenizer),)
+    extra = () if tokenizer in {None, "base", "union"} else (str(tokenizer),)
     return tuple(dict.fromkeys((*recipe.all_models(), *extra)))
 
 
@@ -125,6 +139,7 @@ def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:
 
 def _tokenizer_folder(recipe: Recipe, folders: Mapping[str, Path]) -> Path:
     """Where the tokenizer comes from; its model must have the base's vocabulary size."""
+    _refuse_alignment(recipe)
     base = recipe.base_model or recipe.all_models()[0]
     chosen = recipe.tokenizer.source if recipe.tokenizer else None
     if chosen in {None, "base"} or chosen == base:

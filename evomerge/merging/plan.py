@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.layout import FLOAT_DTYPES, TensorInfo, kind_of, layer_of
 from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.parts import slices_of
 from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
 from evomerge.methods import Method, get_method
 from evomerge.methods.amounts import weights_cancel
@@ -55,11 +56,6 @@ class TensorPlan:
     layout: Layout
     values: Values
     own: tuple[Values, ...] = field(default=())
-
-
-def slices_of(recipe: Recipe) -> tuple[Slice, ...]:
-    """The recipe's slices; `models` is one slice of all layers."""
-    return recipe.slices or (Slice(sources=recipe.models or ()),)
 
 
 def plan_layout(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[Layout, ...]:

@@ -4,14 +4,17 @@ Used by the YAML reader, by preflight and by `evomerge validate`. Torch-free.
 """
 
 import math
+import re
 from collections.abc import Iterator
 
 from evomerge.errors import Problems, RecipeError, did_you_mean
+from evomerge.merging.parts import WHOLE, placed_slices
 from evomerge.methods import Method, Parameter, get_method
 from evomerge.methods.amounts import weights_cancel
 from evomerge.recipe import Recipe, Scalar, Setting, Settings, Slice, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
+_MODULE = re.compile(r"\w+(\.\w+)*")
 
 
 def validate(recipe: Recipe, where: str | None = None) -> None:
@@ -31,17 +34,45 @@ def find_problems(recipe: Recipe, where: str | None = None) -> Iterator[RecipeEr
         yield error
         return
     yield from _dtypes(recipe, where)
-    if (recipe.models is None) == (recipe.slices is None):
-        yield RecipeError("give exactly one of models and slices", where=where)
-        return
-    if any(source.layer_range for source in recipe.models or ()):
-        yield RecipeError(
-            "layer_range under models", where=where, remedy="list the models under slices: sources:"
-        )
+    yield from _modules(recipe, where)
+    yield from _tokens(recipe, where)
     for place, settings in _all_settings(recipe):
         yield from _settings(method, settings, _place(where, place))
-    for part, place in _groups(recipe):
+    for part, place in placed_slices(recipe):
         yield from _group(recipe, method, part, _place(where, place))
+
+
+def _modules(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
+    """Modules with models or slices, names that can begin a tensor's name."""
+    modules = recipe.modules or {}
+    for part in recipe.parts:
+        if any(source.layer_range for source in part.models or ()):
+            remedy = "list the models under slices: sources:"
+            yield RecipeError("layer_range under models", where=where, remedy=remedy)
+    for name, module in modules.items():
+        place = _place(where, f"module {name}")
+        if (module.models is None) == (module.slices is None):
+            remedy = "remove one, or add models: [...]"
+            yield RecipeError("give exactly one of models and slices", where=place, remedy=remedy)
+        if not _MODULE.fullmatch(name):
+            remedy = "write the first parts of the names of its tensors, as vision_tower"
+            yield RecipeError(f"{name!r} begins no tensor's name", where=place, remedy=remedy)
+        if name == WHOLE and len(modules) > 1:
+            remedy = "leave it alone, or name the parts of the model instead"
+            yield RecipeError(f"{WHOLE} is the whole model", where=place, remedy=remedy)
+
+
+def _tokens(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
+    """Rows of embeddings come from models that are merged: others are not opened."""
+    known = recipe.all_models()
+    tokens = recipe.tokenizer.tokens if recipe.tokenizer else {}
+    for text, token in tokens.items():
+        if token.model is not None and token.model not in known:
+            yield RecipeError(
+                f"{token.model!r} is none of the merged models",
+                where=_place(where, f"token {text}"),
+                remedy=did_you_mean(token.model, list(known)),
+            )
 
 
 def _place(where: str | None, place: str) -> str:
@@ -60,20 +91,17 @@ def _dtypes(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
 
 
 def _all_settings(recipe: Recipe) -> Iterator[tuple[str, Settings]]:
+    """Every `parameters` block, as it is written: a module's appear once, not in every slice."""
     yield "parameters", recipe.parameters
-    for source in recipe.models or ():
-        yield f"model {source.model}", source.parameters
-    for number, part in enumerate(recipe.slices or ()):
-        yield f"slice {number}", part.parameters
-        for source in part.sources:
-            yield f"slice {number}, model {source.model}", source.parameters
-
-
-def _groups(recipe: Recipe) -> Iterator[tuple[Slice, str]]:
-    if recipe.models is not None:
-        yield Slice(sources=recipe.models), ""
-    for number, part in enumerate(recipe.slices or ()):
-        yield part, f"slice {number}"
+    for name, module in (recipe.modules or {}).items():
+        yield f"module {name}", module.parameters
+    for part in recipe.parts:
+        for source in part.models or ():
+            yield f"model {source.model}", source.parameters
+        for number, run in enumerate(part.slices or ()):
+            yield f"slice {number}", run.parameters
+            for source in run.sources:
+                yield f"slice {number}, model {source.model}", source.parameters
 
 
 def _settings(method: Method, settings: Settings, where: str) -> Iterator[RecipeError]:
@@ -184,7 +212,7 @@ def _lengths(part: Slice, where: str) -> Iterator[RecipeError]:
 
 
 def setting_of(recipe: Recipe, part: Slice, source: Source | None, name: str) -> Iterator[Setting]:
-    """The settings of a parameter, most specific first: source, slice, recipe."""
+    """The settings of a parameter, most specific first: source, slice (and module), recipe."""
     for settings in (source.parameters if source else {}, part.parameters, recipe.parameters):
         if name in settings:
             yield settings[name]

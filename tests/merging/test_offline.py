@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from evomerge.errors import CheckpointError, RecipeError, ResourceError
+from evomerge.hub import local_folder
 from evomerge.layout import read_index
 from evomerge.merging import writer
-from evomerge.merging.checkpoint import open_checkpoint, resolve_model
+from evomerge.merging.checkpoint import open_checkpoint
 from evomerge.merging.finite import check_finite
 from evomerge.merging.mergekit_yaml import load_recipe
 from evomerge.merging.offline import merge_config, merge_to_folder
@@ -134,6 +135,20 @@ def test_a_tokenizer_of_another_size_is_refused(folder):
         merge_config(folder / "c.yml", folder / "out")
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        "tokenizer_source: union",
+        "tokenizer: {source: base, tokens: {<s>: {source: a}}}",
+        "tokenizer: {source: base, pad_to_multiple_of: 8}",
+    ],
+)
+def test_embeddings_that_would_have_to_be_aligned_are_refused(folder, block):
+    (folder / "c.yml").write_text(CONFIG + block + "\n")
+    with pytest.raises(RecipeError, match="yet"):
+        merge_config(folder / "c.yml", folder / "out")
+
+
 def test_a_chat_template_is_written_and_a_named_one_refused(folder):
     (folder / "c.yml").write_text(CONFIG + "chat_template: '{{ messages }}'\n")
     merge_config(folder / "c.yml", folder / "out")
@@ -194,4 +209,4 @@ def test_a_view_never_writes_to_the_file(folder):
 
 def test_models_are_found_beside_the_configuration(folder, monkeypatch):
     monkeypatch.chdir("/")
-    assert resolve_model("base", folder) == folder / "base"
+    assert local_folder("base", folder) == folder / "base"

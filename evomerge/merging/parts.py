@@ -1,0 +1,74 @@
+"""A recipe's modules and slices in one flat order, with parameters where they are looked up.
+
+`models` is one slice of all layers, and a recipe without modules is one module of the whole model.
+A module's parameters come after those of its slices: as rules are tried in order, appending them
+to the slice's own rules says exactly that, and nothing downstream has to know of modules.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from evomerge.recipe import Module, Recipe, Setting, Settings, Slice
+
+WHOLE = "default"
+"""mergekit's name for the one module of a model that has no others."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The slices of one module; `module` is None where the recipe names none.
+
+    `sliced` says whether they were written as slices: `models` is one slice of all layers.
+    """
+
+    module: str | None
+    slices: tuple[Slice, ...]
+    sliced: bool
+
+
+class Placed(NamedTuple):
+    """A slice with its name for error messages."""
+
+    part: Slice
+    place: str
+
+
+def parts_of(recipe: Recipe) -> tuple[Part, ...]:
+    """Every module, in file order."""
+    if recipe.modules is None:
+        return (_part(None, recipe),)
+    return tuple(_part(name, module) for name, module in recipe.modules.items())
+
+
+def slices_of(recipe: Recipe) -> tuple[Slice, ...]:
+    """The slices of all modules, in file order."""
+    return tuple(run for part in parts_of(recipe) for run in part.slices)
+
+
+def placed_slices(recipe: Recipe) -> Iterator[Placed]:
+    """Every slice, and what to call it."""
+    for part in parts_of(recipe):
+        module = [] if part.module is None else [f"module {part.module}"]
+        for number, run in enumerate(part.slices):
+            yield Placed(run, ", ".join([*module, *[f"slice {number}"] * part.sliced]))
+
+
+def _part(name: str | None, owner: Recipe | Module) -> Part:
+    slices = owner.slices or (Slice(sources=owner.models or ()),)
+    if isinstance(owner, Module):
+        slices = tuple(
+            run.model_copy(update={"parameters": _behind(run.parameters, owner.parameters)})
+            for run in slices
+        )
+    return Part(name, slices, owner.slices is not None)
+
+
+def _behind(first: Settings, then: Settings) -> Settings:
+    names = dict.fromkeys([*first, *then])
+    return {name: _chain(first.get(name, ()), then.get(name, ())) for name in names}
+
+
+def _chain(first: Setting, then: Setting) -> Setting:
+    """The rules of both; none after one that matches everything."""
+    return first if any(rule.filter is None for rule in first) else first + then
