@@ -20,14 +20,17 @@ from evomerge.merging.compiler import CannotCompile, load
 from evomerge.merging.kernels import EVERYTHING, NOTHING, Cut
 from evomerge.merging.masks import keep_limit
 from evomerge.merging.measure_source import SOURCE
-from evomerge.merging.threads import even_spans, run_all
+from evomerge.merging.threads import even_spans, run_all, scratch
 from evomerge.merging.thresholds import BLOCK, GRID, TABLE, Table, grid_counts, share_of
 
 _CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-_SAMPLES, _RUN = 1024, 8
+_SAMPLES = 1 << 14
+_SLACK = 6
+"""Standard deviations of the sample by which a cut's bounds are put apart."""
 _FEW = 1 << 16
 """Entries below which a cut is looked for in all of them at once."""
-_TARGET_LIMIT = 1 << 32
+_MANY = 1 << 32
+"""Entries from which on places do not fit into 32 bits."""
 _LOWER = 15
 """Bits of a magnitude that its upper half leaves."""
 
@@ -67,10 +70,9 @@ class Delta:
         if keep >= self.numel:
             return EVERYTHING
         library = self._library()
-        found = None
-        if library is not None and self.numel >= _FEW:
-            found = self._narrowed(library, keep)
-        return found or thresholds.cut_at(self.bits(), keep)
+        if library is not None and _FEW <= self.numel < _MANY:
+            return self._narrowed(library, keep)
+        return thresholds.cut_at(self.bits(), keep)
 
     def upper_counts(self) -> NDArray[np.int64]:
         """How many magnitudes have each upper half, [2^16]: 16 of the 31 bits."""
@@ -84,26 +86,30 @@ class Delta:
 
     def in_bin(self, upper: int) -> tuple[thresholds.Bits, NDArray[np.int64]]:
         """Magnitudes with that upper half, and their places, in order."""
-        low, high = upper << _LOWER, ((upper + 1) << _LOWER) - 1
+        low, high = _bin_bounds(upper)
         library = self._library()
         if library is None:
             bits = self.bits()
             places = np.flatnonzero((bits >= low) & (bits <= high))
             return bits[places], places
-        return self._collect(library, low, high)[1:]
+        _, values, found = self._collect(library, low, high)
+        return values.copy(), found.astype(np.int64)
 
     def magnitude_table(self) -> Table:
         """The cut of every grid density."""
         library = self._library()
-        if library is None or not _FEW <= self.numel < _TARGET_LIMIT:
+        if library is None or not _FEW <= self.numel < _MANY:
             return thresholds.magnitude_table(self.bits())
         keeps, place = np.unique(grid_counts(self.numel), return_inverse=True)
         found, cutoffs = np.zeros(len(keeps), np.float32), np.zeros(len(keeps), np.int64)
-        done = library.table(
-            self._ref(), self.numel, _at(keeps), len(keeps), _at(found), _at(cutoffs)
+        room = (
+            scratch("counts", 1 << 20, np.uint32),
+            scratch("slots", 1 << 20, np.uint16),
+            scratch("lower", len(keeps) << 11, np.uint32),
+            scratch("targets", len(keeps), np.uint32),
         )
-        if not done:
-            return thresholds.magnitude_table(self.bits())
+        given = _at(keeps), len(keeps), _at(found), _at(cutoffs)
+        library.table(self._ref(), self.numel, *given, *(_at(x) for x in room))
         table = np.zeros(GRID + 1, TABLE)
         table["threshold"][1:], table["cutoff"][1:] = found[place], cutoffs[place]
         return table
@@ -149,9 +155,12 @@ class Delta:
         return table
 
     def ranked_mask(
-        self, density: float, epsilon: float, key: tuple[int, int]
+        self, density: float, epsilon: float, key: tuple[int, int], room: str = "mask"
     ) -> tuple[Tensor, float]:
-        """DELLA's mask (bool, flat) and the share of the L1 norm that it keeps."""
+        """DELLA's mask (bool, flat) and the share of the L1 norm that it keeps.
+
+        The mask lies in the scratch memory named `room`, until that is used again.
+        """
         columns, library = self.columns, self._library()
         if library is None or columns < 2:
             bits = self.bits()
@@ -159,7 +168,7 @@ class Delta:
             mask = row_masks.ranked_mask(bits, chance, key)
             share = share_of(thresholds.norm_of(bits, mask), thresholds.norm_of(bits))
             return torch.from_numpy(mask), share
-        kept = torch.empty(self.numel, dtype=torch.uint8)
+        kept = torch.from_numpy(scratch(room, self.numel, np.uint8))
         rows = self.numel // columns
         norms, keys = np.zeros((rows, 2)), np.array(key, np.int32)
         low, step = np.float32(density - epsilon), np.float32(2 * epsilon / (columns - 1))
@@ -178,45 +187,58 @@ class Delta:
         total, left = norms.sum(axis=0)
         return kept.view(torch.bool), share_of(float(left), float(total))
 
-    def _narrowed(self, library: ctypes.CDLL, keep: int) -> Cut | None:
-        """The cut, looked for between two bounds that a sample gives; None where they miss it."""
+    def _narrowed(self, library: ctypes.CDLL, keep: int) -> Cut:
+        """The cut, looked for between two bounds that a sample gives; by bins where they miss it."""
         larger, values, places = self._collect(library, *self._bounds(library, keep))
         needed = keep - larger
         if not 0 < needed <= len(values):
-            return None
-        found = np.partition(values, len(values) - needed)[len(values) - needed]
-        tied = needed - int((values > found).sum())
-        place = places[np.flatnonzero(values == found)[tied - 1]]
-        return Cut(float(found.view(np.float32)), int(place) + 1)
+            above = np.cumsum(self.upper_counts()[::-1])[::-1]
+            upper = int(np.flatnonzero(above >= keep)[-1])
+            needed = keep - int(above[upper + 1] if upper + 1 < len(above) else 0)
+            _, values, places = self._collect(library, *_bin_bounds(upper))
+        threshold, place = np.zeros(1, np.uint32), np.zeros(1, np.uint32)
+        counts = scratch("bins", 4096, np.uint32)
+        given = _at(values), _at(places), len(values), needed, _at(counts)
+        library.nth(*given, _at(threshold), _at(place))
+        return Cut(float(threshold.view(np.float32)[0]), int(place[0]) + 1)
 
     def _collect(
         self, library: ctypes.CDLL, low: int, high: int
-    ) -> tuple[int, thresholds.Bits, NDArray[np.int64]]:
-        """How many magnitudes are larger than `high`; those from `low` to `high`; their places."""
+    ) -> tuple[int, thresholds.Bits, NDArray[np.uint32]]:
+        """How many magnitudes are larger than `high`; those from `low` to `high`, and their places.
 
-        def work(span: tuple[int, int]) -> tuple[int, thresholds.Bits, NDArray[np.int64]]:
-            start, end = span
-            values = np.empty(end - start + 16, np.uint32)
-            places = np.empty(end - start + 16, np.int32)
-            more = ctypes.c_int64()
-            found = library.collect(
-                self._ref(), start, end, low, high, _at(values), _at(places), ctypes.byref(more)
-            )
-            return more.value, values[:found].copy(), places[:found].astype(np.int64) + start
+        The arrays are scratch: they hold until the next call.
+        """
+        spans = even_spans(self.numel)
+        values = scratch("values", self.numel + 16 * len(spans), np.uint32)
+        places = scratch("places", self.numel + 16 * len(spans), np.uint32)
 
-        parts = run_all(work, _short_spans(self.numel))
-        larger, values, places = zip(*parts, strict=True)
-        return sum(larger), np.concatenate(values), np.concatenate(places)
+        def work(number: int) -> tuple[int, int]:
+            start, end = spans[number]
+            at, more = start + 16 * number, ctypes.c_int64()
+            room = _at(values[at:]), _at(places[at:])
+            count = library.collect(self._ref(), start, end, low, high, *room, ctypes.byref(more))
+            return more.value, count
+
+        parts = run_all(work, range(len(spans)))
+        filled = parts[0][1]
+        for number, (_, count) in list(enumerate(parts))[1:]:
+            at = spans[number][0] + 16 * number
+            for array in (values, places):
+                array[filled : filled + count] = array[at : at + count]
+            filled += count
+        return sum(part[0] for part in parts), values[:filled], places[:filled]
 
     def _bounds(self, library: ctypes.CDLL, keep: int) -> tuple[int, int]:
         """Bit patterns that almost surely have the cut between them."""
-        places = np.linspace(0, self.numel - _RUN, _SAMPLES).astype(np.int64)
-        drawn = np.empty(_SAMPLES * _RUN, np.uint32)
+        stride, steps = self.numel // _SAMPLES, np.arange(_SAMPLES, dtype=np.int64)
+        # Places spread evenly, moved by a hash within their stride: no column is met again and again.
+        places = steps * stride + steps * 0x9E3779B1 % (1 << 32) * stride // (1 << 32)
+        drawn = np.empty(_SAMPLES, np.uint32)
         library.sample(self._ref(), _at(places), _SAMPLES, _at(drawn))
         drawn.sort()
-        count, share = len(drawn), 1 - keep / self.numel
-        # Neighbours are alike, so that 8 in a row are worth fewer: twice five standard deviations.
-        slack = 10 * np.sqrt(count * share * (1 - share)) + 10
+        count, share = _SAMPLES, 1 - keep / self.numel
+        slack = _SLACK * np.sqrt(count * share * (1 - share)) + 10
         first, last = int(count * share - slack), int(count * share + slack)
         low = 0 if first < 0 else int(drawn[first])
         high = 0x7FFFFFFF if last >= count else int(drawn[last])
@@ -271,13 +293,9 @@ def inner_products(
     return found.sum(axis=0) if axis is None else found
 
 
-def _short_spans(count: int) -> list[tuple[int, int]]:
-    """Spans whose places fit into 32 bits."""
-    return [
-        (start, min(start + (1 << 30), end))
-        for first, end in even_spans(count)
-        for start in range(first, end, 1 << 30)
-    ]
+def _bin_bounds(upper: int) -> tuple[int, int]:
+    """The smallest and the largest magnitude of a bin."""
+    return upper << _LOWER, ((upper + 1) << _LOWER) - 1
 
 
 def _at(array: NDArray[Any]) -> ctypes.c_void_p:
@@ -309,8 +327,8 @@ def library() -> ctypes.CDLL | None:
     found.band_norms.argtypes = [delta, long, long, long, here, here, here]
     found.hash_norms.argtypes = [delta, long, long, long, half, here, here]
     found.hash_sums.argtypes = [delta, long, long, here, here]
-    found.table.argtypes = [delta, long, here, half, here, here]
-    found.table.restype = half
+    found.nth.argtypes = [here, here, long, long, here, here, here]
+    found.table.argtypes = [delta, long, here, half, *[here] * 6]
     found.ranked.argtypes = [delta, long, long, long, ctypes.c_float, ctypes.c_float, *[here] * 3]
     found.ranked.restype = half
     found.dots.argtypes = [here, here, half, here, half, long, long, long, here]

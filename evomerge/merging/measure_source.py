@@ -75,16 +75,16 @@ static double total(const uint32_t *u, int64_t n)
     return sum;
 }
 
-/* Runs of 8 entries from `places` on, for a first guess of a cut. */
+/* Entries at `places`, for a first guess of a cut. */
 void sample(const delta_t *d, const int64_t *places, int64_t count, uint32_t *out)
 {
-    for (int64_t i = 0; i < count; i++) sizes(d, places[i], 8, out + 8 * i);
+    for (int64_t i = 0; i < count; i++) sizes(d, places[i], 1, out + i);
 }
 
 /* Entries in from .. to with lo <= size <= hi go to `values` and `places`, in order; returns how many.
-   `above`: how many are larger than hi. */
+   `above`: how many are larger than hi. Both buffers have room for 16 more than to - from. */
 int64_t collect(const delta_t *d, int64_t from, int64_t to, uint32_t lo, uint32_t hi,
-                uint32_t *restrict values, int32_t *restrict places, int64_t *above)
+                uint32_t *restrict values, uint32_t *restrict places, int64_t *above)
 {
     uint32_t u[WIDTH];
     int64_t count = 0, larger = 0;
@@ -96,25 +96,58 @@ int64_t collect(const delta_t *d, int64_t from, int64_t to, uint32_t lo, uint32_
         int64_t i = 0;
 #ifdef __AVX512F__
         const __m512i low = _mm512_set1_epi32((int)lo), high = _mm512_set1_epi32((int)hi);
-        __m512i index = _mm512_add_epi32(_mm512_set1_epi32((int)(at - from)),
+        __m512i index = _mm512_add_epi32(_mm512_set1_epi32((int)(uint32_t)at),
             _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
         for (; i + 16 <= n; i += 16) {
             __m512i x = _mm512_loadu_si512(u + i);
             __mmask16 in = _mm512_cmpge_epu32_mask(x, low) & _mm512_cmple_epu32_mask(x, high);
-            _mm512_mask_compressstoreu_epi32(values + count, in, x);
-            _mm512_mask_compressstoreu_epi32(places + count, in, index);
+            /* Through a register: a compressing store to memory takes a hundred cycles on some. */
+            _mm512_storeu_si512(values + count, _mm512_maskz_compress_epi32(in, x));
+            _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(in, index));
             count += __builtin_popcount(in);
             index = _mm512_add_epi32(index, _mm512_set1_epi32(16));
         }
 #endif
         for (; i < n; i++) {
             values[count] = u[i];
-            places[count] = (int32_t)(at - from + i);
+            places[count] = (uint32_t)(at + i);
             count += u[i] - lo <= hi - lo;
         }
     }
     *above = larger;
     return count;
+}
+
+/* The `needed`-th largest of `values`, equal ones in the order of `places`; both are used up.
+   counts: room for 4096. Bin by bin, until what is left is all equal. */
+void nth(uint32_t *restrict values, uint32_t *restrict places, int64_t count, int64_t needed,
+         uint32_t *restrict counts, uint32_t *threshold, uint32_t *place)
+{
+    uint32_t low = 0xffffffffu, high = 0;
+    for (int64_t i = 0; i < count; i++) {
+        low = values[i] < low ? values[i] : low;
+        high = values[i] > high ? values[i] : high;
+    }
+    int shift = high - low < 4096 ? 0 : 20 - __builtin_clz(high - low);
+    for (;;) {
+        memset(counts, 0, 4096 * 4);
+        for (int64_t i = 0; i < count; i++) counts[(values[i] - low) >> shift]++;
+        uint32_t bin = 4095;
+        for (; counts[bin] < needed; bin--) needed -= counts[bin];
+        int64_t kept = 0;
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t value = values[i];
+            values[kept] = value;
+            places[kept] = places[i];
+            kept += (value - low) >> shift == bin;
+        }
+        count = kept;
+        if (!shift) break;
+        low += bin << shift;
+        shift = shift > 12 ? shift - 12 : 0;
+    }
+    *threshold = values[0];
+    *place = places[needed - 1];
 }
 
 /* L1 norms of the whole delta and of what lies between two cuts; one pair for each block. */
@@ -180,16 +213,15 @@ enum { LOW_BITS = 11, LOW = 1 << LOW_BITS, BINS = 1 << (31 - LOW_BITS), NONE = 0
 
 /* Cuts for many counts at once. keeps: ascending, `targets` of them (< 65535), each in 1 .. count.
    Three passes: counts by the upper 20 bits; by the lower 11 in the bins where a cut lies; the place of
-   the last tie that is kept. Returns 0 where memory is short. */
-int32_t table(const delta_t *d, int64_t count, const int64_t *keeps, int32_t targets, float *thresholds,
-              int64_t *cutoffs)
+   the last tie that is kept. counts, slot: room for 2^20; lower: for 2048 a target; of: for one. */
+void table(const delta_t *d, int64_t count, int64_t *keeps, int32_t targets, float *thresholds,
+           int64_t *cutoffs, uint32_t *restrict counts, uint16_t *restrict slot,
+           uint32_t *restrict lower, uint32_t *restrict of)
 {
     uint32_t u[WIDTH];
-    uint32_t *counts = calloc(BINS, 4), *lower = NULL, *of = malloc(4 * (size_t)targets);
-    uint16_t *slot = malloc(2 * BINS);
-    int64_t *need = malloc(8 * (size_t)targets);
-    int32_t slots = 0, done = 0;
-    if (!counts || !of || !slot || !need) goto end;
+    int64_t *need = keeps; /* becomes the number of ties that are kept */
+    int32_t slots = 0;
+    memset(counts, 0, 4 * (size_t)BINS);
     histogram(d, 0, count, LOW_BITS, counts);
     memset(slot, 0xff, 2 * BINS);
     int64_t above = 0, bin = BINS;
@@ -199,8 +231,7 @@ int32_t table(const delta_t *d, int64_t count, const int64_t *keeps, int32_t tar
         of[t] = (uint32_t)bin;
         need[t] = keeps[t] - (above - counts[bin]);
     }
-    lower = calloc((size_t)slots * LOW, 4);
-    if (!lower) goto end;
+    memset(lower, 0, (size_t)slots * LOW * 4);
     EACH_BLOCK(0, count) {
         sizes(d, at, n, u);
         for (int64_t i = 0; i < n; i++) {
@@ -243,55 +274,68 @@ int32_t table(const delta_t *d, int64_t count, const int64_t *keeps, int32_t tar
             }
         }
     }
-    done = 1;
-end:
-    free(counts); free(lower); free(of); free(slot); free(need);
-    return done;
 }
 
 enum { FINE = 17, SPAN = 1024 };
 
-/* Masks by rank within a row: an entry is kept where its hash is below low + step * rank. The rank is
-   known to within its bin of the row's histogram, which mostly decides; where it does not, it is counted.
+/* Masks by rank within a row: an entry is kept where its hash is below low + step * rank. The bin of an
+   entry in the row's histogram says its rank to within the bin, which mostly decides; where it does not,
+   the bin's entries are counted.
    norms: for each row the L1 norm of all and of what is kept. Returns 0 where memory is short. */
+static inline uint32_t bin_of(uint32_t u, uint32_t floor)
+{
+    uint32_t b = u >> FINE;
+    return b > floor ? b - floor : 0;
+}
+
 int32_t ranked(const delta_t *d, int64_t columns, int64_t first, int64_t last, float low, float step,
                const int32_t *key, uint8_t *mask, double *norms)
 {
-    uint32_t *u = malloc(4 * (size_t)columns), *kept = malloc(4 * (size_t)columns);
+    uint32_t *u = malloc(4 * (size_t)columns), *sorted = malloc(4 * (size_t)columns);
+    uint32_t *place = malloc(4 * (size_t)columns), *unsure = malloc(4 * (size_t)columns);
     float *uniform = malloc(4 * (size_t)columns);
-    int32_t done = u && kept && uniform;
+    int32_t done = u && sorted && place && unsure && uniform;
     for (int64_t row = first; done && row < last; row++) {
-        int64_t from = row * columns;
-        uint32_t most = 0, before[SPAN + 1] = {0};
+        const int64_t from = row * columns;
+        uint32_t most = 0, before[SPAN + 1] = {0}, next[SPAN];
+        float surely[SPAN], perhaps[SPAN];
         EACH_BLOCK(from, from + columns) sizes(d, at, n, u + (at - from));
         for (int64_t i = 0; i < columns; i++) most = u[i] > most ? u[i] : most;
         for (int64_t i = 0; i < columns; i++)
             uniform[i] = (float)hash_31(from + i, key) * 0x1p-31f;
-        uint32_t floor = most >> FINE < SPAN ? 0 : (most >> FINE) - (SPAN - 1);
-        for (int64_t i = 0; i < columns; i++) {
-            uint32_t b = u[i] >> FINE;
-            before[1 + (b > floor ? b - floor : 0)]++;
-        }
-        for (int b = 0; b < SPAN; b++) before[b + 1] += before[b];
-        for (int64_t i = 0; i < columns; i++) {
-            uint32_t b = u[i] >> FINE;
-            b = b > floor ? b - floor : 0;
-            float from_rank = low + step * (float)before[b];
-            float to_rank = low + step * (float)(before[b + 1] - 1);
-            int keep = uniform[i] < from_rank;
-            if (!keep && uniform[i] < to_rank) {
-                uint32_t rank = 0;
-                for (int64_t j = 0; j < i; j++) rank += u[j] <= u[i];
-                for (int64_t j = i; j < columns; j++) rank += u[j] < u[i];
-                keep = uniform[i] < low + step * (float)rank;
-            }
-            mask[from + i] = (uint8_t)keep;
-            kept[i] = keep ? u[i] : 0;
-        }
         norms[2 * row] = total(u, columns);
-        norms[2 * row + 1] = total(kept, columns);
+        const uint32_t floor = most >> FINE < SPAN ? 0 : (most >> FINE) - (SPAN - 1);
+        for (int64_t i = 0; i < columns; i++) before[1 + bin_of(u[i], floor)]++;
+        for (int b = 0; b < SPAN; b++) {
+            next[b] = before[b];
+            before[b + 1] += before[b];
+            surely[b] = low + step * (float)before[b];
+            perhaps[b] = low + step * (float)(before[b + 1] - 1);
+        }
+        for (int64_t i = 0; i < columns; i++) {
+            place[i] = next[bin_of(u[i], floor)]++;
+            sorted[place[i]] = u[i];
+        }
+        /* Without a branch: what is kept or not is a coin's toss, which processors guess badly. */
+        int64_t open = 0;
+        for (int64_t i = 0; i < columns; i++) {
+            const uint32_t b = bin_of(u[i], floor);
+            const uint8_t keep = uniform[i] < surely[b];
+            mask[from + i] = keep;
+            unsure[open] = (uint32_t)i;
+            open += (uniform[i] < perhaps[b]) & !keep;
+        }
+        for (int64_t k = 0; k < open; k++) {
+            const uint32_t i = unsure[k], b = bin_of(u[i], floor);
+            uint32_t rank = before[b];
+            for (uint32_t j = before[b]; j < place[i]; j++) rank += sorted[j] <= u[i];
+            for (uint32_t j = place[i]; j < before[b + 1]; j++) rank += sorted[j] < u[i];
+            mask[from + i] = uniform[i] < low + step * (float)rank;
+        }
+        for (int64_t i = 0; i < columns; i++) u[i] = mask[from + i] ? u[i] : 0;
+        norms[2 * row + 1] = total(u, columns);
     }
-    free(u); free(kept); free(uniform);
+    free(u); free(sorted); free(place); free(unsure); free(uniform);
     return done;
 }
 

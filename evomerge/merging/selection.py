@@ -143,7 +143,7 @@ class Selector:
             kept = row_masks.ranked_mask(bits, chance, key)
             factors = torch.from_numpy(np.where(kept, 1.0 / chance, 0.0).astype(np.float32))
             return _One(Select.MASK, mask=factors)
-        mask, share = delta.ranked_mask(density, epsilon, key)
+        mask, share = delta.ranked_mask(density, epsilon, key, f"mask {number}")
         return _One(Select.MASK, 1.0 / share if rescale else 1.0, mask=mask)
 
     def _in_rows(

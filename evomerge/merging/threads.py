@@ -6,9 +6,12 @@ How many is torch's business (`torch.set_num_threads`, OMP_NUM_THREADS): the mer
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
+from threading import local
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 WORTHWHILE = 1 << 17
 """Entries below which a tensor is not worth a second thread."""
@@ -34,3 +37,19 @@ def run_all(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "evomerge-merge")
+
+
+_own = local()
+
+
+def scratch(name: str, count: int, dtype: type[np.generic]) -> NDArray[Any]:
+    """Memory of this thread by that name, used again by the next call: [count], not initialised.
+
+    Fresh memory costs a page fault every 4 KB, which on virtual machines is dearer than the work.
+    """
+    kept: dict[str, NDArray[Any]] = _own.__dict__
+    key = f"{name} {dtype.__name__}"
+    if key not in kept or len(kept[key]) < count:
+        kept[key] = np.zeros(0, dtype)  # let go of the old one before there is a new one
+        kept[key] = np.empty(count, dtype)
+    return kept[key][:count]
