@@ -16,7 +16,7 @@ from evomerge.errors import NotFoundError, Problems, SpecError, UsageError, did_
 from evomerge.fitness import Objective
 from evomerge.recipe import Frozen
 from evomerge.resources import resource_folder
-from evomerge.space import SpaceSpec
+from evomerge.space import SpaceSpec, count_problems
 
 
 class StrategySpec(Frozen):
@@ -154,6 +154,9 @@ def load_spec(file: Path) -> SearchSpec:
             where=f"{file}:{_line(data, ['models'])}: models",
             remedy="name each model once",
         )
+    for problem in count_problems(spec.space_spec, len(spec.models)):
+        where = f"{file}:{_line(data, ['models'])}: models"
+        raise SpecError(problem.message, where=where, remedy=problem.remedy)
     return spec
 
 
@@ -218,23 +221,23 @@ def _line(data: Any, location: Sequence[object]) -> int:
 
 
 def _known_keys(model: type[BaseModel], location: Sequence[object]) -> list[str]:
+    models = [model]
     for part in location:
-        field = model.model_fields.get(str(part))
         # No field: an index of a list, or a key such as the parameters of a space.
-        if field is None and isinstance(part, str) and model is SpaceSpec:
-            field = model.model_fields["parameters"]
-        if field is not None and (inner := _model_in(field.annotation)) is not None:
-            model = inner
-    return list(model.model_fields)
+        fields = [
+            model.model_fields.get(str(part)) or model.model_fields.get("parameters")
+            for model in models
+            if isinstance(part, str)
+        ]
+        inner = [one for field in fields if field for one in _models_in(field.annotation)]
+        models = inner or models
+    return [name for model in models for name in model.model_fields]
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if (found := _model_in(inner)) is not None:
-            return found
-    return None
+        return [annotation]
+    return [one for arm in getattr(annotation, "__args__", ()) for one in _models_in(arm)]
 
 
 def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:

@@ -113,7 +113,7 @@ def test_a_misspelt_key_inside_a_list_or_a_range_is_found_too(tmp_path: Path) ->
         ("space:\n  method: ties\n  weight: 1\n  density: 0", "density cannot be 0"),
         ("space:\n  method: ties\n  weight: 1\n  normalize: 1", "normalize is true or false"),
         ("space:\n  method: ties\n  weight: true", "weight is a number"),
-        ("space:\n  method: ties\n  weight: much", "valid number"),
+        ("space:\n  method: ties\n  weight: much", "weight is a number"),
         ("space:\n  method: ties", "needs weight"),
         ("space:\n  method: slerp\n  t: {range: [0, 1], per: [model]}", "remove `model`"),
         ("strategy: {sigma0: 0}", "greater than 0"),

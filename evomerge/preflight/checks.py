@@ -78,7 +78,14 @@ def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
 
 
 def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
-    space = bind_space(spec, base)
+    try:
+        space = bind_space(spec, base)
+    except Problems as several:
+        yield from several.problems
+        return
+    except UsageError as problem:
+        yield problem
+        return
     if space.dimension == 0:
         yield SpecError(
             "nothing to search: every parameter has a fixed value",

@@ -83,10 +83,10 @@ def _at(values: tuple[float, ...], starts: Sequence[int]) -> tuple[float, ...]:
 
 
 def _lines(setting: Setting) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Each rule's place in words, and its numbers; switches are not drawn."""
+    """Each rule's place in words, and its numbers; switches and options are not drawn."""
     alone = len(setting) == 1
     for rule in setting:
-        if isinstance(rule.value, bool):
+        if isinstance(rule.value, bool | str):
             continue
         values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
         yield _place(rule, alone), tuple(float(value) for value in values)

@@ -21,7 +21,7 @@ from evomerge.spec import (
     WorkersSpec,
     load_preset,
 )
-from tests.test_space import index_of
+from tests.space.families import index_of
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
