@@ -5,15 +5,14 @@ Everything is driven by tensor names. The layer of a tensor is the number after 
 contains, so that kinds can be written as filters of mergekit's YAML and mean the same there.
 """
 
-import json
 import re
-import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from evomerge.errors import CheckpointError
+from evomerge.headers import FLOAT_DTYPES, TensorInfo, broken_file, load_json, read_header
 
 KIND_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("norm", ("norm", "ln_")),
@@ -37,24 +36,10 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 """What a tokenizer consists of, beside a checkpoint's weights."""
-SIDE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+SIDE_FILES = ("config.json", "generation_config.json", "adapter_config.json", *TOKENIZER_FILES)
 """Everything beside the weights that can change an answer."""
 KINDS = tuple(kind for kind, _ in KIND_FILTERS)
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
-_ITEM_SIZES = {
-    "F64": 8,
-    "F32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I64": 8,
-    "I32": 4,
-    "I16": 2,
-    "I8": 1,
-    "U8": 1,
-    "BOOL": 1,
-}
-FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
-_MAX_HEADER = 100_000_000
 _INDEX = "model.safetensors.index.json"
 
 
@@ -70,31 +55,32 @@ def layer_of(name: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class TensorInfo:
-    """Where one tensor lies: `dtype` as safetensors spells it, `start`/`end` absolute byte offsets."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    file: Path
-    start: int
-    end: int
-
-    @property
-    def numel(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
-
-
-@dataclass(frozen=True)
 class CheckpointIndex:
-    """A checkpoint folder: its config and every tensor's header."""
+    """A checkpoint folder: its config and every tensor's header.
+
+    parts: the folders that it is made of, where it is more than one (a base and its adapter).
+    tokenizer: where its tokenizer lies, where that is another folder.
+    """
 
     path: Path
     config: dict[str, Any]
     tensors: dict[str, TensorInfo]
+    parts: tuple["CheckpointIndex", ...] = ()
+    tokenizer: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return "+".join(part.name for part in self.parts) or str(self.path)
+
+    @property
+    def stored(self) -> tuple["CheckpointIndex", ...]:
+        """The indexes whose tensors lie in files as they are."""
+        return tuple(index for part in self.parts for index in part.stored) or (self,)
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        return self.tokenizer or self.path
 
     @cached_property
     def num_layers(self) -> int:
@@ -148,12 +134,12 @@ def read_index(path: Path) -> CheckpointIndex:
     home = _weight_map(path)
     tensors: dict[str, TensorInfo] = {}
     for file in weight_files(path):
-        for info in _read_header(file):
+        for info in read_header(file):
             if home.get(info.name, file.name) == file.name:
                 tensors[info.name] = info
     lost = [name for name in home if name not in tensors]
     if lost:
-        raise _broken(path / home[lost[0]], f"lacks {lost[0]}, which {_INDEX} says it holds")
+        raise broken_file(path / home[lost[0]], f"lacks {lost[0]}, which {_INDEX} says it holds")
     return CheckpointIndex(path, _read_config(path), tensors)
 
 
@@ -185,7 +171,7 @@ def _weight_map(path: Path) -> dict[str, str]:
     file = path / _INDEX
     if not file.is_file():
         return {}
-    found = _load_json(file).get("weight_map")
+    found = load_json(file).get("weight_map")
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise CheckpointError(
             "has no weight_map of tensors to files",
@@ -216,47 +202,19 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             "no config.json", where=str(path), remedy="point to a Hugging Face model folder"
         )
-    return _load_json(file)
+    return load_json(file)
 
 
-def _load_json(file: Path) -> dict[str, Any]:
-    try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(loaded, dict):
-            raise ValueError("holds no mapping")
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot be read as JSON ({error})", where=str(file), remedy="download the model again"
-        ) from error
-    return loaded
-
-
-def _read_header(file: Path) -> list[TensorInfo]:
-    size = file.stat().st_size
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(size - 8, _MAX_HEADER):
-                raise ValueError("header longer than the file")
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        infos = [_tensor_info(file, name, entry, 8 + length) for name, entry in header.items()]
-    except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError) as error:
-        raise _broken(file, f"not a readable safetensors file ({error})") from error
-    if any(info.end > size for info in infos):
-        raise _broken(file, f"truncated: {size:,} bytes, its header promises more")
-    return infos
-
-
-def _tensor_info(file: Path, name: str, entry: dict[str, Any], offset: int) -> TensorInfo:
-    start, end = (int(place) for place in entry["data_offsets"])
-    shape = tuple(int(side) for side in entry["shape"])
-    info = TensorInfo(name, entry["dtype"], shape, file, offset + start, offset + end)
-    size = _ITEM_SIZES.get(info.dtype)
-    if start < 0 or end < start or (size is not None and end - start != size * info.numel):
-        raise ValueError(f"{name}: {end - start} bytes for {info.dtype} of shape {list(shape)}")
-    return info
-
-
-def _broken(file: Path, problem: str) -> CheckpointError:
-    return CheckpointError(problem, where=str(file), remedy="download or copy the file again")
+__all__ = [
+    "FLOAT_DTYPES",
+    "KINDS",
+    "KIND_FILTERS",
+    "SIDE_FILES",
+    "TOKENIZER_FILES",
+    "CheckpointIndex",
+    "TensorInfo",
+    "kind_of",
+    "layer_of",
+    "read_index",
+    "weight_files",
+]

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from evomerge.errors import NotFoundError, Problems, SpecError, UsageError, did_you_mean
 from evomerge.fitness import Objective
+from evomerge.hub import parts_of
 from evomerge.recipe import Frozen
 from evomerge.resources import resource_folder
 from evomerge.space import SpaceSpec, count_problems
@@ -253,6 +254,7 @@ def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:
 
 
 def resolve_model(name: str, folder: Path) -> str:
-    """An existing folder becomes an absolute path; anything else stays (a hub id)."""
-    path = (folder / Path(name).expanduser()).resolve()
-    return str(path) if path.is_dir() else name
+    """Existing folders, of model and adapter, become absolute paths; anything else stays (a hub id)."""
+    paths = [(folder / Path(part).expanduser()).resolve() for part in parts_of(name, folder)]
+    parts = zip(paths, parts_of(name, folder), strict=True)
+    return "+".join(str(path) if path.is_dir() else part for path, part in parts)

@@ -1,16 +1,17 @@
 """The models of a search as local folders, and the recipes that mean one of them unchanged."""
 
-from evomerge.merging.checkpoint import resolve_model
+from evomerge.hub import model_folders as _model_folders
 from evomerge.recipe import Recipe, Source, constant
 from evomerge.spec import SearchSpec
 
 
 def model_folders(spec: SearchSpec) -> dict[str, str]:
-    """For each model of the search its folder, base first.
+    """For each model of the search its folder, base first; for `model+adapter` one for each half.
 
     Raises CheckpointError where a model is neither a folder nor on the hub.
     """
-    return {name: str(resolve_model(name)) for name in (spec.base_model, *spec.models)}
+    found = _model_folders((spec.base_model, *spec.models))
+    return {name: str(folder) for name, folder in found.items()}
 
 
 def base_only(model: str) -> Recipe:

@@ -16,6 +16,7 @@ import torch
 from evomerge.errors import EngineError
 from evomerge.evaluation.models import base_only
 from evomerge.layout import read_index
+from evomerge.merging.merge import MergeSource
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
 
@@ -53,8 +54,8 @@ def check_engine(engine: Engine, spec: SearchSpec, folders: dict[str, str]) -> N
     with_expert = canary(engine.wrapper, prompts)
     same = engine.fingerprint() == started
     _require(same or with_expert != before, "an expert merged in changes no answer")
-    if read_index(Path(folders[spec.models[0]])).num_parameters <= LARGEST_REFERENCE:
-        _compare(engine, with_expert, reference(folders[spec.models[0]], engine.dtype, prompts))
+    if read_index(Path(folders[spec.base_model])).num_parameters <= LARGEST_REFERENCE:
+        _compare(engine, with_expert, reference(spec, folders, engine.dtype, prompts))
     engine.apply(base)
     _require(engine.fingerprint() == started, "going back to the base left other weights behind")
     _require(canary(engine.wrapper, prompts) == before, "the base answers otherwise than before")
@@ -83,20 +84,38 @@ def canary(wrapper: Any, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
     ]
 
 
-def reference(model: str, dtype: str, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
-    """The same from transformers."""
-    from transformers import AutoModelForCausalLM
+def reference(
+    spec: SearchSpec, folders: dict[str, str], dtype: str, prompts: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """The same from transformers, for the first expert.
+
+    One that lies in no folder as it is (with an adapter) is merged tensor by tensor first.
+    """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    loaded = AutoModelForCausalLM.from_pretrained(
-        model, dtype=getattr(torch, dtype), use_safetensors=True
-    ).eval()
+    loaded = _load_expert(spec, folders, getattr(torch, dtype)).eval()
     with torch.inference_mode():
         logits = loaded(torch.tensor(prompts)).logits[:, :-1].float()
     targets = torch.tensor(prompts)[:, 1:, None]
     found: list[list[float]] = logits.log_softmax(-1).gather(-1, targets)[..., 0].tolist()
     return found
+
+
+def _load_expert(spec: SearchSpec, folders: dict[str, str], dtype: torch.dtype) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    expert = spec.models[0]
+    if expert in folders:
+        return AutoModelForCausalLM.from_pretrained(
+            folders[expert], dtype=dtype, use_safetensors=True
+        )
+    with MergeSource({name: Path(folder) for name, folder in folders.items()}) as source:
+        weights = dict(source.merge(base_only(expert)))
+    config = AutoConfig.from_pretrained(folders[spec.base_model])
+    with torch.device("meta"):
+        architecture = type(AutoModelForCausalLM.from_config(config))
+    return architecture.from_pretrained(None, config=config, state_dict=weights, dtype=dtype)
 
 
 def _compare(engine: Engine, ours: list[list[float]], theirs: list[list[float]]) -> None:

@@ -46,13 +46,13 @@ class MergeExtension:
     device: torch.device
 
     def evomerge_open(self, models_json: str) -> str:
-        """Map the checkpoints `{name: folder}`, base first; returns the engine's parameter dtype."""
+        """Map the models `{name: folder}`, base first; returns the engine's parameter dtype."""
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
         self._evomerge_source = MergeSource(models, device=self.device)
-        self._evomerge_layers = next(
-            iter(self._evomerge_source.checkpoints.values())
-        ).index.num_layers
+        self._evomerge_layers = self._evomerge_source.checkpoints[
+            next(iter(models))
+        ].index.num_layers
         self._evomerge_views: dict[str, Tensor] = {}
         self._evomerge_timer = _ForwardTimer(self._evomerge_model())
         dtype = str(next(self._evomerge_model().parameters()).dtype)

@@ -103,13 +103,13 @@ def merge_recipe(
     notify: Callable[[str], None] | None = None,
 ) -> None:
     """Merge the recipe's models, by folder or from the hub, into `out`."""
-    from evomerge.hub import local_folder
+    from evomerge.hub import model_folders
     from evomerge.merging.offline import merge_to_folder
 
     merge_to_folder(
         recipe,
         out,
-        models={model: local_folder(model) for model in recipe.all_models()},
+        models=model_folders(recipe.all_models()),
         progress=None if progress is None else lambda p: progress(p.bytes_done, p.bytes_total),
         notify=notify,
     )

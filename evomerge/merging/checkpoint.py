@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError
 from evomerge.layout import CheckpointIndex, TensorInfo, kind_of, read_index
+from evomerge.merging.pages import bring_in
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -30,13 +31,24 @@ DTYPES: dict[str, torch.dtype] = {
 """safetensors' spelling of the dtypes that can be merged or copied."""
 
 
+_EMBEDDINGS = (
+    *("embed_tokens.weight", "wte.weight", "embed_in.weight"),
+    *("word_embeddings.weight", "tok_embeddings.weight"),
+)
+
+
 @dataclass
 class Checkpoint:
-    """An opened model folder. `tensor(name)` is a view into the mapped file."""
+    """An opened model folder. `tensor(info)` is a view into the mapped file.
+
+    Merges ask `index`, `find`, `tensor` and `fingerprint` of a model and nothing else, so that a
+    subclass can stand for one that lies in no folder: with an adapter, with another vocabulary.
+    """
 
     index: CheckpointIndex
     _maps: dict[Path, mmap.mmap] = field(default_factory=dict)
     _marks: dict[Path, str] = field(default_factory=dict)
+    _here: set[str] = field(default_factory=set)
 
     @property
     def path(self) -> Path:
@@ -57,21 +69,19 @@ class Checkpoint:
     @property
     def embedding(self) -> TensorInfo | None:
         """The token embedding, where there is exactly one candidate."""
-        found = [
-            info
-            for name, info in self.index.tensors.items()
-            if name.endswith(("embed_tokens.weight", "wte.weight", "embed_in.weight"))
-        ]
+        found = [info for name, info in self.index.tensors.items() if name.endswith(_EMBEDDINGS)]
         return found[0] if len(found) == 1 else None
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """The tensor as a view of its own shape and dtype into the mapped file."""
+        """A tensor that must not be written to: a view of the mapped file, or worked out from it."""
         dtype = dtype_of(info)
         if info.numel == 0:
             return torch.empty(info.shape, dtype=dtype)
-        flat = torch.frombuffer(
-            self._map(info.file), dtype=dtype, count=info.numel, offset=info.start
-        )
+        mapped = self._map(info.file)
+        if info.name not in self._here:
+            bring_in(mapped, info.start, info.end)
+            self._here.add(info.name)
+        flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=info.start)
         return flat.view(info.shape)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -115,33 +125,3 @@ def dtype_of(info: TensorInfo) -> torch.dtype:
             remedy="use the unquantised weights (float32, float16 or bfloat16) of the model",
         )
     return DTYPES[info.dtype]
-
-
-def resolve_model(name: str, relative_to: Path | None = None) -> Path:
-    """The folder of a model: a path, a path relative to a configuration, or `org/name[@revision]`.
-
-    Raises CheckpointError where it is neither here nor on the Hugging Face hub.
-    """
-    for folder in (Path(name), (relative_to or Path()) / name):
-        if folder.is_dir():
-            return folder
-    repository, _, revision = name.partition("@")
-    if name.startswith((".", "/", "~")) or repository.count("/") > 1:
-        raise _not_found(name, "no such model folder")
-    try:
-        from huggingface_hub import snapshot_download
-
-        patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
-        return Path(
-            snapshot_download(repository, revision=revision or None, allow_patterns=patterns)
-        )
-    except Exception as error:
-        # huggingface_hub raises requests', httpx' and its own errors; each means: not to be had.
-        reason = str(error).strip().split("\n")[0]
-        raise _not_found(name, f"no such model folder, and the hub gives: {reason}") from error
-
-
-def _not_found(name: str, problem: str) -> CheckpointError:
-    return CheckpointError(
-        problem, where=name, remedy="check the path, or the name and revision on the hub"
-    )

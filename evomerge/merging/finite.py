@@ -29,6 +29,11 @@ def check_finite(path: Path, cache: StatisticsCache | None = None) -> None:
 
 def ensure_finite(index: CheckpointIndex, cache: StatisticsCache) -> None:
     """The same for headers already read. Reads every weight once; later calls read the cache."""
+    for stored in index.stored:
+        _ensure_finite(stored, cache)
+
+
+def _ensure_finite(index: CheckpointIndex, cache: StatisticsCache) -> None:
     infos = sorted(index.tensors.values(), key=lambda info: info.name)
     floats = [info for info in infos if info.dtype in _EXPONENTS]
     key = ("finite", *(_print(file) for file in sorted({info.file for info in floats})))

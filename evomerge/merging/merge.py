@@ -5,16 +5,16 @@ thresholds, the compiled kernels. `merge_tensors` is the same for one recipe.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import torch
 from torch import Tensor
 
 from evomerge.errors import CheckpointError, MergeError
-from evomerge.merging.checkpoint import DTYPES, Checkpoint, open_checkpoint
+from evomerge.merging.checkpoint import DTYPES, Checkpoint
 from evomerge.merging.finite import ensure_finite
+from evomerge.merging.indexes import Folders
 from evomerge.merging.knobs import KnobMaker
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import EAGER_CHUNK, Runner
@@ -31,7 +31,8 @@ class MergeSource:
     """Checkpoints that recipes are merged from, kept open.
 
     Args:
-        models: for each model name that recipes use, its folder.
+        models: for each model name that recipes use, its folder; for `model+adapter` one for each
+            half. Opened when a recipe asks for them.
         device: where the arithmetic runs and merged tensors lie.
         fused: None compiles kernels where there is a compiler, False never, True insists.
         notify: called with a sentence for people, at most once for each thing worth knowing.
@@ -43,7 +44,7 @@ class MergeSource:
 
     def __init__(
         self,
-        models: Mapping[str, Path],
+        models: Folders,
         *,
         device: str | torch.device = "cpu",
         fused: bool | None = None,
@@ -52,7 +53,7 @@ class MergeSource:
         chunk: int = EAGER_CHUNK,
         tables: bool = True,
     ) -> None:
-        self.checkpoints = {name: open_checkpoint(Path(path)) for name, path in models.items()}
+        self.checkpoints = OpenModels(models)
         self.device = torch.device(device)
         self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
@@ -72,14 +73,13 @@ class MergeSource:
 
     def close(self) -> None:
         """Let go of the mapped files."""
-        self.checkpoints = {}
+        self.checkpoints.close()
         self._layouts.clear()
 
     def layouts(self, recipe: Recipe) -> tuple[Layout, ...]:
         """The output tensors of a recipe; planned once for all candidates of one structure."""
         key = _structure(recipe)
         if key not in self._layouts:
-            self._check_models(recipe)
             for name in recipe.all_models():
                 ensure_finite(self.checkpoints[name].index, self._cache)
             self._layouts[key] = plan_layout(recipe, self.checkpoints)
@@ -181,18 +181,10 @@ class MergeSource:
     def _tensor(self, part: Part) -> Tensor:
         return self.checkpoints[part.model].tensor(part.info)
 
-    def _check_models(self, recipe: Recipe) -> None:
-        unknown = [name for name in recipe.all_models() if name not in self.checkpoints]
-        if unknown:
-            raise CheckpointError(
-                f"model {unknown[0]!r} was not opened for this merge",
-                remedy=f"opened: {', '.join(self.checkpoints)}",
-            )
-
 
 def merge_tensors(
     recipe: Recipe,
-    models: Mapping[str, Path],
+    models: Folders,
     *,
     device: str | torch.device = "cpu",
     fused: bool | None = None,

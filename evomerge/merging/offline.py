@@ -11,8 +11,9 @@ from pathlib import Path
 from torch import Tensor
 
 from evomerge.errors import CheckpointError, RecipeError
-from evomerge.layout import TOKENIZER_FILES, read_index
-from evomerge.merging.checkpoint import Checkpoint, resolve_model
+from evomerge.hub import model_folders
+from evomerge.layout import TOKENIZER_FILES
+from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.parts import slices_of
@@ -64,7 +65,7 @@ def merge_config(
     recipe = load_recipe(config)
     if random_seed is not None:
         recipe = recipe.model_copy(update={"seed": random_seed})
-    models = {name: resolve_model(name, config.parent) for name in _all_models(recipe)}
+    models = model_folders(_all_models(recipe), config.parent)
     merge_to_folder(
         recipe,
         out,
@@ -91,13 +92,13 @@ def merge_to_folder(
     """Merge `recipe` into the folder `out`, which must be new or empty.
 
     Args:
-        models: folder of each model of the recipe; None resolves their names.
+        models: folder of each model of the recipe, or of each half of `model+adapter`; None
+            resolves their names.
         progress: called after each tensor.
         notify: called with sentences for people.
     """
-    folders = models or {name: resolve_model(name) for name in _all_models(recipe)}
-    merged = {name: folders[name] for name in recipe.all_models()}
-    with MergeSource(merged, device=device, notify=notify, fused=fused, tables=False) as source:
+    folders = models or model_folders(_all_models(recipe))
+    with MergeSource(folders, device=device, notify=notify, fused=fused, tables=False) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
@@ -137,21 +138,22 @@ def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:
     return source.checkpoints[name]
 
 
-def _tokenizer_folder(recipe: Recipe, folders: Mapping[str, Path]) -> Path:
+def _tokenizer_folder(recipe: Recipe, source: MergeSource) -> Path:
     """Where the tokenizer comes from; its model must have the base's vocabulary size."""
     _refuse_alignment(recipe)
     base = recipe.base_model or recipe.all_models()[0]
     chosen = recipe.tokenizer.source if recipe.tokenizer else None
     if chosen in {None, "base"} or chosen == base:
-        return folders[base]
-    sizes = [read_index(folders[name]).config.get("vocab_size") for name in (base, str(chosen))]
+        chosen = base
+    models = [source.checkpoints[name].index for name in (base, str(chosen))]
+    sizes = [model.config.get("vocab_size") for model in models]
     if sizes[0] != sizes[1]:
         raise CheckpointError(
             f"tokenizer_source has {sizes[1]} tokens, the base model {sizes[0]}",
             where=str(chosen),
             remedy="use base, or a model with the same vocabulary",
         )
-    return folders[str(chosen)]
+    return models[1].tokenizer_folder
 
 
 def _reported(

@@ -9,7 +9,6 @@ import numpy as np
 
 from evomerge.errors import CheckpointError, Problems, SpecError, UsageError
 from evomerge.fitness import Objective
-from evomerge.hub import local_folder
 from evomerge.layout import CheckpointIndex
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.statistics import StatisticsCache
@@ -44,10 +43,10 @@ def preflight(
         store_folder: where the store's file will lie, if it is a file.
         here: whether the workers run on this machine, so that its memory and GPUs matter.
     """
-    folders = [local_folder(model) for model in (spec.base_model, *spec.models)]
-    indexes, broken = read_models(folders)
+    names = (spec.base_model, *spec.models)
+    indexes, broken = read_models(names)
     problems: list[UsageError] = [*broken]
-    if len(indexes) == len(folders):
+    if len(indexes) == len(names):
         base, *experts = indexes
         problems += [problem for expert in experts for problem in compare(base, expert)]
         problems += _space_problems(spec, base)
@@ -100,6 +99,12 @@ def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageEr
 
 
 def _engine_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
+    if base.parts:
+        yield SpecError(
+            "the base model has an adapter, which an engine does not start with",
+            where="base_model",
+            remedy="take the plain model for base_model, and name the adapter under models",
+        )
     if vocabulary(base.path) is None and not (base.path / "tokenizer.model").is_file():
         yield SpecError(
             "the base model has no tokenizer, so it can answer no task",

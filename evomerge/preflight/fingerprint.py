@@ -19,7 +19,9 @@ _WORTH_REMEMBERING = 64 << 20
 
 
 def fingerprint(index: CheckpointIndex) -> str:
-    """16 hex digits for the content of a checkpoint, wherever it lies."""
+    """16 hex digits for the content of a checkpoint and its adapter, wherever they lie."""
+    if index.parts:
+        return digest(fingerprint(part) for part in index.parts)
     extras = [index.path / name for name in SIDE_FILES]
     files = [*weight_files(index.path), *(extra for extra in extras if extra.is_file())]
     return digest((file.name, content_hash(file)) for file in files)

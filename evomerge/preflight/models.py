@@ -1,23 +1,25 @@
 """Do the models fit together? Shapes, names, vocabularies, tokenizers, finite weights."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evomerge.errors import CheckpointError
-from evomerge.layout import CheckpointIndex, kind_of, read_index
+from evomerge.hub import model_folders
+from evomerge.layout import CheckpointIndex, kind_of
+from evomerge.merging.indexes import read_model
 
 _SHOWN = 3
 
 
-def read_models(paths: list[Path]) -> tuple[list[CheckpointIndex], list[CheckpointError]]:
+def read_models(names: Sequence[str]) -> tuple[list[CheckpointIndex], list[CheckpointError]]:
     """The index of every readable model, and what is wrong with the others."""
     indexes, problems = [], []
-    for path in paths:
+    for name in names:
         try:
-            indexes.append(read_index(path))
+            indexes.append(read_model(name, model_folders([name])))
         except CheckpointError as problem:
             problems.append(problem)
     return indexes, problems
@@ -30,7 +32,7 @@ def compare(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[Checkpoi
     vocabulary = [problem for kind, problem in shapes if kind in {"embedding", "head"}]
     yield from islice(vocabulary or [problem for _, problem in shapes], _SHOWN)
     if not vocabulary:
-        yield from _tokenizers(base.path, expert.path)
+        yield from _tokenizers(base.tokenizer_folder, expert.tokenizer_folder)
 
 
 def _names(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[CheckpointError]:
@@ -41,7 +43,7 @@ def _names(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[Checkpoin
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         yield CheckpointError(
             f"lacks tensors that the base model has: {', '.join(missing[:_SHOWN])}{more}",
-            where=str(expert.path),
+            where=expert.name,
             remedy="merge fine-tunes of the same base model only",
         )
 
@@ -59,7 +61,7 @@ def _shapes(
             kind,
             CheckpointError(
                 f"{what}: {name} is {list(other.shape)}, in the base model {list(info.shape)}",
-                where=str(expert.path),
+                where=expert.name,
                 remedy="merge fine-tunes of the same base model, with the same vocabulary, only",
             ),
         )

@@ -1,0 +1,48 @@
+"""The models of recipes, opened when they are first asked for: plain ones, and ones with an adapter.
+
+One folder is opened once, however many models are made of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from evomerge.layout import read_index
+from evomerge.merging.adapted import AdaptedCheckpoint
+from evomerge.merging.adapter import read_adapter
+from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.indexes import Folders, folders_of
+
+
+class OpenModels(Mapping[str, Checkpoint]):
+    """Checkpoints by the names that recipes use. Iterating gives those opened so far.
+
+    Raises CheckpointError for a name without a folder, and for a model that cannot be used.
+    """
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = {name: Path(folder) for name, folder in folders.items()}
+        self._plain: dict[Path, Checkpoint] = {}
+        self._models: dict[str, Checkpoint] = {}
+
+    def __getitem__(self, name: str) -> Checkpoint:
+        if name not in self._models:
+            self._models[name] = self._open(*folders_of(name, self._folders))
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._models)
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def close(self) -> None:
+        """Let go of the mapped files."""
+        self._models.clear()
+        self._plain.clear()
+
+    def _open(self, folder: Path, adapter: Path | None = None) -> Checkpoint:
+        if folder not in self._plain:
+            self._plain[folder] = Checkpoint(read_index(folder))
+        if adapter is None:
+            return self._plain[folder]
+        return AdaptedCheckpoint(self._plain[folder], Checkpoint(read_adapter(adapter)))
