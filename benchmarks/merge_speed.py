@@ -167,7 +167,7 @@ def into_memory(folder: Path, method: str) -> float:
     cache = StatisticsCache(on_disk=False)
     started = time.perf_counter()
     with MergeSource(models, cache=cache, tables=False) as source:
-        for _ in source.merge(recipe):
+        for _ in source.stream(recipe):
             pass
     return time.perf_counter() - started
 

@@ -293,6 +293,19 @@ def inner_products(
     return found.sum(axis=0) if axis is None else found
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity."""
+    compiled = _library_for([tensor])
+    if compiled is None:
+        return bool(tensor.isfinite().all())
+    flat = tensor.contiguous()
+
+    def work(span: tuple[int, int]) -> bool:
+        return bool(compiled.all_finite(flat.data_ptr(), _CODES[flat.dtype], *span))
+
+    return all(run_all(work, even_spans(flat.numel())))
+
+
 def _bin_bounds(upper: int) -> tuple[int, int]:
     """The smallest and the largest magnitude of a bin."""
     return upper << _LOWER, ((upper + 1) << _LOWER) - 1
@@ -321,6 +334,7 @@ def library() -> ctypes.CDLL | None:
         return None
     here, long, half = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
     delta = ctypes.POINTER(_Delta)
+    found.all_finite.argtypes = [here, half, long, long]
     found.sample.argtypes = [delta, here, long, here]
     found.collect.argtypes = [delta, long, long, ctypes.c_uint32, ctypes.c_uint32, *[here] * 3]
     found.collect.restype = long

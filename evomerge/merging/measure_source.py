@@ -52,6 +52,21 @@ static void widen(const void *p, int code, int64_t at, int64_t n, float *restric
 #endif
 }
 
+/* Whether no entry is NaN or infinite: none has all exponent bits set. */
+int32_t all_finite(const void *p, int32_t code, int64_t from, int64_t to)
+{
+    if (code == 0) {
+        const uint32_t *x = p;
+        uint32_t bad = 0;
+        for (int64_t i = from; i < to; i++) bad |= (x[i] & 0x7f800000u) == 0x7f800000u;
+        return !bad;
+    }
+    const uint16_t *x = p, mask = code == 1 ? 0x7f80 : 0x7c00;
+    uint16_t bad = 0;
+    for (int64_t i = from; i < to; i++) bad |= (x[i] & mask) == mask;
+    return !bad;
+}
+
 /* |model - base| as bit patterns, entries at .. at + n, n <= WIDTH. */
 static void sizes(const delta_t *d, int64_t at, int64_t n, uint32_t *restrict out)
 {

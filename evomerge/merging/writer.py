@@ -12,6 +12,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from evomerge.errors import ResourceError
 from evomerge.merging.checkpoint import DTYPES
 
 MAX_SHARD = 5_000_000_000
+_SYNC_EVERY = 1 << 28
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -109,12 +111,16 @@ def write_weights(
     tensors: Iterable[tuple[str, Tensor]],
     max_shard: int = MAX_SHARD,
 ) -> None:
-    """Write `tensors`, which come in the order of `declared`, as shards and an index."""
+    """Write `tensors`, which come in the order of `declared`, as shards and an index.
+
+    A tensor is written while the next one is worked out, and may be overwritten by the one after it.
+    """
     shards = list(_shards(declared, max_shard))
     names = _shard_names(len(shards))
     stream = iter(tensors)
-    for name, shard in zip(names, shards, strict=True):
-        _write_shard(folder / name, shard, stream)
+    with ThreadPoolExecutor(1, "evomerge-write") as writing:
+        for name, shard in zip(names, shards, strict=True):
+            _write_shard(folder / name, shard, stream, writing)
     if next(stream, None) is not None:
         raise ValueError("more tensors than declared")
     if len(shards) > 1:
@@ -142,10 +148,14 @@ def _shard_names(count: int) -> list[str]:
 
 
 def _write_shard(
-    file: Path, shard: Sequence[Declared], tensors: Iterator[tuple[str, Tensor]]
+    file: Path,
+    shard: Sequence[Declared],
+    tensors: Iterator[tuple[str, Tensor]],
+    writing: ThreadPoolExecutor,
 ) -> None:
     with file.open("wb") as stream:
         stream.write(_header(shard))
+        last: Future[None] | None = None
         for expected in shard:
             name, tensor = next(tensors)
             if (name, tuple(tensor.shape), tensor.dtype) != (
@@ -154,7 +164,11 @@ def _write_shard(
                 expected.dtype,
             ):
                 raise ValueError(f"tensor {name} is not the declared {expected}")
-            _write_tensor(stream, tensor)
+            if last is not None:
+                last.result()
+            last = writing.submit(_write_tensor, stream, tensor)
+        if last is not None:
+            last.result()
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -175,30 +189,25 @@ def _header(shard: Sequence[Declared]) -> bytes:
 
 
 def _write_tensor(stream: BinaryIO, tensor: Tensor) -> None:
-    if tensor.numel():
-        stream.write(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    if not tensor.numel():
+        return
+    before = stream.tell()
+    stream.write(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    # The disk shall begin while there is still something to work out, and not when all is done.
+    if before // _SYNC_EVERY != stream.tell() // _SYNC_EVERY:
+        stream.flush()
+        os.fdatasync(stream.fileno())
 
 
-def write_config(
-    folder: Path, config: Mapping[str, Any], dtype: str | None, layers: int | None
-) -> None:
-    """config.json of the base with the merged model's dtype and number of layers."""
+def write_config(folder: Path, config: Mapping[str, Any], dtype: str | None) -> None:
+    """config.json with the merged model's dtype."""
     changed = dict(config)
     for key in ("torch_dtype", "dtype"):
         if dtype is not None and key in changed:
             changed[key] = dtype
     if dtype is not None and not {"torch_dtype", "dtype"} & set(changed):
         changed["torch_dtype"] = dtype
-    for key in ("num_hidden_layers", "n_layer", "num_layers"):
-        if layers is not None and key in changed:
-            changed[key] = layers
-    if layers is not None and isinstance(changed.get("layer_types"), list):
-        changed["layer_types"] = _layer_types(changed["layer_types"], layers)
     write_json(folder / "config.json", changed)
-
-
-def _layer_types(types: list[str], layers: int) -> list[str]:
-    return (types * (layers // max(len(types), 1) + 1))[:layers]
 
 
 def copy_side_files(source: Path, folder: Path, names: Sequence[str]) -> None:
