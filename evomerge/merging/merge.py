@@ -16,6 +16,7 @@ from evomerge.merging.checkpoint import DTYPES, Checkpoint
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
 from evomerge.merging.knobs import KnobMaker
+from evomerge.merging.opening import OpenModels
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache

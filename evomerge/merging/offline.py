@@ -102,7 +102,7 @@ def merge_to_folder(
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
-        tokenizer = _tokenizer_folder(recipe, folders)
+        tokenizer = _tokenizer_folder(recipe, source)
         check_space(out, total_bytes(declared) + (64 << 20))
         with model_folder(out) as folder:
             write_weights(
