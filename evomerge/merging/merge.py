@@ -17,12 +17,13 @@ from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
 from evomerge.merging.knobs import KnobMaker
 from evomerge.merging.opening import OpenModels
+from evomerge.merging.parts import sections_of
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import validate
 from evomerge.methods import get_method
-from evomerge.recipe import Recipe
+from evomerge.recipe import Recipe, Slice
 
 Destination = Callable[[str], Tensor | None]
 """Where a merged tensor shall be written: a tensor of as many entries, or None to skip it."""
@@ -206,14 +207,15 @@ def out_dtype(recipe: Recipe, layout: Layout) -> torch.dtype:
 
 
 def _structure(recipe: Recipe) -> str:
-    bare = [
-        (source.model, source.layer_range)
-        for part in (recipe.slices or ())
-        for source in part.sources
+    sections = [
+        (section.module, [(run.base_model, _bare(run)) for run in section.slices])
+        for section in sections_of(recipe)
     ]
-    bases = [(part.base_model, len(part.sources)) for part in recipe.slices or ()]
-    models = [(source.model, source.layer_range) for source in recipe.models or ()]
-    return repr((get_method(recipe.merge_method).base, recipe.base_model, models, bare, bases))
+    return repr((get_method(recipe.merge_method).base, recipe.base_model, sections))
+
+
+def _bare(run: Slice) -> list[tuple[str, tuple[int, int] | None]]:
+    return [(source.model, source.layer_range) for source in run.sources]
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -16,6 +16,7 @@ from evomerge.layout import TOKENIZER_FILES
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
+from evomerge.merging.modules import config_of
 from evomerge.merging.parts import slices_of
 from evomerge.merging.writer import (
     MAX_SHARD,
@@ -103,12 +104,15 @@ def merge_to_folder(
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
         tokenizer = _tokenizer_folder(recipe, source)
+        reference = _reference(recipe, source)
+        config = config_of(recipe, reference.index)
         check_space(out, total_bytes(declared) + (64 << 20))
         with model_folder(out) as folder:
             write_weights(
                 folder, declared, _reported(source.merge(recipe), declared, progress), max_shard
             )
-            _write_side_files(recipe, folder, _reference(recipe, source), tokenizer)
+            write_config(folder, config, recipe.output_dtype)
+            _write_side_files(recipe, folder, reference, tokenizer)
 
 
 def _refuse_alignment(recipe: Recipe) -> None:
@@ -168,18 +172,11 @@ def _reported(
 
 
 def _write_side_files(recipe: Recipe, folder: Path, reference: Checkpoint, tokenizer: Path) -> None:
-    layers = _number_of_layers(recipe) if recipe.slices else None
-    write_config(folder, reference.index.config, recipe.output_dtype, layers)
     copy_side_files(reference.path, folder, SIDE_FILES)
     copy_side_files(tokenizer, folder, TOKENIZER_FILES)
     if recipe.chat_template not in {None, "auto"}:
         (folder / "chat_template.jinja").write_text(_template(recipe), encoding="utf-8")
     (folder / CONFIG_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
-
-
-def _number_of_layers(recipe: Recipe) -> int:
-    spans = [part.sources[0].layer_range for part in recipe.slices or ()]
-    return sum(span[1] - span[0] for span in spans if span is not None)
 
 
 def _template(recipe: Recipe) -> str:

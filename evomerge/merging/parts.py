@@ -16,7 +16,7 @@ WHOLE = "default"
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """The slices of one module; `module` is None where the recipe names none.
 
     `sliced` says whether they were written as slices: `models` is one slice of all layers.
@@ -34,34 +34,34 @@ class Placed(NamedTuple):
     place: str
 
 
-def parts_of(recipe: Recipe) -> tuple[Part, ...]:
+def sections_of(recipe: Recipe) -> tuple[Section, ...]:
     """Every module, in file order."""
     if recipe.modules is None:
-        return (_part(None, recipe),)
-    return tuple(_part(name, module) for name, module in recipe.modules.items())
+        return (_section(None, recipe),)
+    return tuple(_section(name, module) for name, module in recipe.modules.items())
 
 
 def slices_of(recipe: Recipe) -> tuple[Slice, ...]:
     """The slices of all modules, in file order."""
-    return tuple(run for part in parts_of(recipe) for run in part.slices)
+    return tuple(run for section in sections_of(recipe) for run in section.slices)
 
 
 def placed_slices(recipe: Recipe) -> Iterator[Placed]:
     """Every slice, and what to call it."""
-    for part in parts_of(recipe):
-        module = [] if part.module is None else [f"module {part.module}"]
-        for number, run in enumerate(part.slices):
-            yield Placed(run, ", ".join([*module, *[f"slice {number}"] * part.sliced]))
+    for section in sections_of(recipe):
+        module = [] if section.module is None else [f"module {section.module}"]
+        for number, run in enumerate(section.slices):
+            yield Placed(run, ", ".join([*module, *[f"slice {number}"] * section.sliced]))
 
 
-def _part(name: str | None, owner: Recipe | Module) -> Part:
+def _section(name: str | None, owner: Recipe | Module) -> Section:
     slices = owner.slices or (Slice(sources=owner.models or ()),)
     if isinstance(owner, Module):
         slices = tuple(
             run.model_copy(update={"parameters": _behind(run.parameters, owner.parameters)})
             for run in slices
         )
-    return Part(name, slices, owner.slices is not None)
+    return Section(name, slices, owner.slices is not None)
 
 
 def _behind(first: Settings, then: Settings) -> Settings:

@@ -1,19 +1,25 @@
 """From a recipe and the checkpoints' headers to what each output tensor is made of.
 
 The structure (which tensors of which models) depends on models and layer ranges alone; a search
-plans it once. The values depend on the candidate. Precedence of parameters: source, slice, recipe,
-default; filters see the name of the tensor read for a model's own parameters, the name of the
-tensor written for the others (as mergekit). Slices renumber layers. Tensors outside the layers
-stand at position 0; embeddings come from the first slice, final norm and head from the last.
+plans it once. The values depend on the candidate. Precedence of parameters: source, slice, module,
+recipe, default; filters see the name of the tensor read for a model's own parameters, the name of
+the tensor written for the others (as mergekit).
+
+Each module has slices and layers of its own, and slices renumber layers. Where a model has several
+stacks of layers (text and vision, encoder and decoder), a layer's position is its place in its own.
+Tensors outside the layers stand at position 0; embeddings come from the first slice, final norm and
+head from the last.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.layout import FLOAT_DTYPES, TensorInfo, kind_of, layer_of
 from evomerge.merging.checkpoint import Checkpoint
-from evomerge.merging.parts import slices_of
+from evomerge.merging.modules import stack_of, stacks_of, tensors_of
+from evomerge.merging.parts import Section, sections_of, slices_of
 from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
 from evomerge.methods import Method, get_method
 from evomerge.methods.amounts import weights_cancel
@@ -63,17 +69,47 @@ def plan_layout(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[
 
     Raises CheckpointError where a tensor is missing or shapes differ.
     """
-    return tuple(_Planner(recipe, checkpoints).layouts())
+    sections = sections_of(recipe)
+    counts = [len(section.slices) for section in sections]
+    return tuple(
+        layout
+        for place, section in enumerate(sections)
+        for layout in _Planner(recipe, checkpoints, section, sum(counts[:place])).layouts()
+    )
+
+
+class _Owned(NamedTuple):
+    """What a module has in one model: tensor names, sorted, and the layers of each stack."""
+
+    names: tuple[str, ...]
+    stacks: Mapping[str, int]
+
+    @property
+    def layers(self) -> int:
+        return max(self.stacks.values(), default=0)
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """The layouts of one module; `first` is the number of its first slice among all slices."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        checkpoints: Mapping[str, Checkpoint],
+        section: Section,
+        first: int,
+    ) -> None:
         self.recipe = recipe
         self.checkpoints = checkpoints
         self.method = get_method(recipe.merge_method)
-        self.slices = slices_of(recipe)
+        self.slices, self.sliced = section.slices, section.sliced
+        self.module = section.module
+        self.first = first
+        self._known: dict[str, _Owned] = {}
 
     def layouts(self) -> Iterator[Layout]:
+        if self.sliced:
+            self._refuse_stacks()
         yield from self._outer(0, embedding=True)
         offset = 0
         for number, part in enumerate(self.slices):
@@ -84,30 +120,54 @@ class _Planner:
         base = part.base_model or self.recipe.base_model
         return part.sources[0] if base is None else base_source(part, base)
 
+    def _owned(self, model: str) -> "_Owned":
+        """The module's tensors in a model."""
+        if model not in self._known:
+            modules = list(self.recipe.modules or [None])
+            tensors = tensors_of(modules, self.checkpoints[model].index.tensors, model)
+            names = tensors[self.module]
+            self._known[model] = _Owned(names, stacks_of(names))
+        return self._known[model]
+
+    def _refuse_stacks(self) -> None:
+        """Slices of layers say nothing where a model has several stacks of them."""
+        model = self._reference(self.slices[0]).model
+        stacks = self._owned(model).stacks
+        if len(stacks) > 1:
+            raise CheckpointError(
+                f"slices of a model with several stacks of layers: {', '.join(stacks)}",
+                where=model,
+                remedy="give each stack a module of its own under modules:",
+            )
+
     def _outer(self, number: int, *, embedding: bool) -> Iterator[Layout]:
         part = self.slices[number]
-        checkpoint = self.checkpoints[self._reference(part).model]
-        for name in checkpoint.index.outer_tensors:
-            tied_head = checkpoint.tied and kind_of(name) == "head"
-            if (kind_of(name) == "embedding") == embedding and not tied_head:
+        model = self._reference(part).model
+        for name in self._owned(model).names:
+            tied_head = self.checkpoints[model].tied and kind_of(name) == "head"
+            wanted = (kind_of(name) == "embedding") == embedding and not tied_head
+            if wanted and layer_of(name) is None:
                 yield self._layout(name, part, number, 0.0, None, 0)
 
     def _layers(self, number: int, part: Slice, offset: int) -> Generator[Layout, None, int]:
         reference = self._reference(part)
         first, last = self._range(reference)
-        names = sorted_by_layer(self.checkpoints[reference.model])
+        owned = self._owned(reference.model)
+        names = by_layer(owned.names)
         for step in range(last - first):
-            position = position_in_slice(step, last - first)
             for name in names.get(first + step, ()):
+                length = last - first if self.sliced else owned.stacks[stack_of(name)]
+                position = position_in_slice(step, length)
                 yield self._layout(name, part, number, position, step, offset + step)
         return last - first
 
     def _range(self, source: Source) -> tuple[int, int]:
-        layers = self.checkpoints[source.model].index.num_layers
+        layers = self._owned(source.model).layers
         first, last = source.layer_range or (0, layers)
         if last > layers:
+            owner = "a model" if self.module is None else f"the module {self.module}"
             raise CheckpointError(
-                f"layer_range [{first}, {last}] of a model with {layers} layers",
+                f"layer_range [{first}, {last}] of {owner} with {layers} layers",
                 where=source.model,
                 remedy=f"use at most {layers}",
             )
@@ -131,7 +191,7 @@ class _Planner:
             reference if self.method.takes_deltas(base) or copy else None,
             parts,
             position,
-            number,
+            self.first + number,
             copy,
         )
 
@@ -159,10 +219,10 @@ def _check_shapes(reference: Part, other: Part) -> None:
         )
 
 
-def sorted_by_layer(checkpoint: Checkpoint) -> dict[int, list[str]]:
-    """Tensor names of each layer, sorted."""
+def by_layer(tensors: Iterable[str]) -> dict[int, list[str]]:
+    """Tensor names of each layer, in the order given."""
     names: dict[int, list[str]] = {}
-    for name in sorted(checkpoint.index.tensors):
+    for name in tensors:
         layer = layer_of(name)
         if layer is not None:
             names.setdefault(layer, []).append(name)

@@ -1,0 +1,168 @@
+"""Which tensors are a module's, and where config.json counts its layers.
+
+A module's name is how the names of its tensors begin (`vision_tower`, `model.visual`), or one of
+mergekit's names for the parts of models that have several, whose prefixes `_KNOWN` lists. A tensor
+belongs to the module with the longest prefix that fits it. Torch-free.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evomerge.errors import CheckpointError, did_you_mean
+from evomerge.layout import CheckpointIndex, layer_of
+from evomerge.merging.parts import WHOLE, sections_of
+from evomerge.recipe import Recipe
+
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "text_decoder": ("language_model", "model.language_model", "model", "lm_head"),
+    "vision_tower": (
+        *("vision_tower", "model.vision_tower", "visual", "model.visual"),
+        *("vision_model", "model.vision_model"),
+    ),
+    "vision_model": ("vision_model", "model.vision_model"),
+    "multi_modal_projector": (
+        *("multi_modal_projector", "model.multi_modal_projector", "visual.merger"),
+        *("model.visual.merger", "model.visual.deepstack_merger_list"),
+    ),
+    "encoder": ("encoder", "model.encoder"),
+    "decoder": ("decoder", "model.decoder", "proj_out"),
+    "shared": ("shared", "lm_head"),
+}
+"""mergekit's module names and how the tensors of such modules begin, in old checkpoints and new."""
+
+_SECTIONS = {"text_config": ("text", "language"), "vision_config": ("vis",)}
+_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "depth")
+
+
+def tensors_of(
+    modules: Iterable[str | None], tensors: Iterable[str], model: str
+) -> dict[str | None, tuple[str, ...]]:
+    """The tensors of each module, sorted. One module None or `default` has all of them.
+
+    Raises CheckpointError where a module has none, or a tensor has no module.
+    """
+    names, wanted = sorted(tensors), list(modules)
+    if wanted in ([None], [WHOLE]):
+        return {wanted[0]: tuple(names)}
+    homes = _prefixes([str(module) for module in wanted], names)
+    found: dict[str | None, list[str]] = {module: [] for module in wanted}
+    lost: list[str] = []
+    for name in names:
+        home = _home(name, homes)
+        (lost if home is None else found[home]).append(name)
+    _refuse_empty(found, names, model)
+    if lost:
+        raise CheckpointError(
+            f"{len(lost)} tensors are in no module: {', '.join(lost[:3])}{' …' * (len(lost) > 3)}",
+            where=model,
+            remedy=f"add a module: {', '.join(_beginnings(lost))}",
+        )
+    return {module: tuple(own) for module, own in found.items()}
+
+
+def _prefixes(modules: list[str], names: list[str]) -> dict[str, str | None]:
+    """Each prefix and the module that it stands for; None for known parts that the recipe lacks.
+
+    Those matter where a known name is used: `model.visual` is no part of a `text_decoder`.
+    """
+    literal = {m for m in modules if any(_begins(name, m) for name in names)}
+    homes: dict[str, str | None] = {}
+    if literal != set(modules):
+        homes = dict.fromkeys(prefix for known in _KNOWN.values() for prefix in known)
+    for module in modules:
+        if module not in literal:
+            homes.update(dict.fromkeys(_KNOWN.get(module, ()), module))
+    return {**homes, **{module: module for module in literal}}
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def _home(name: str, homes: Mapping[str, str | None]) -> str | None:
+    fitting = [prefix for prefix in homes if _begins(name, prefix)]
+    return homes[max(fitting, key=len)] if fitting else None
+
+
+def _refuse_empty(found: Mapping[str | None, list[str]], names: Iterable[str], model: str) -> None:
+    for module, own in found.items():
+        if not own:
+            raise CheckpointError(
+                f"no tensor belongs to the module {module!r}",
+                where=model,
+                remedy=did_you_mean(str(module), _beginnings(names)),
+            )
+
+
+def _beginnings(names: Iterable[str]) -> list[str]:
+    """How tensor names begin: as far as the first part that has siblings in most models."""
+    short = {".".join(name.split(".")[: 2 if name.startswith("model.") else 1]) for name in names}
+    return sorted(short)
+
+
+def stacks_of(names: Iterable[str]) -> dict[str, int]:
+    """Each stack of layers, by how its tensors' names begin, and its number of layers."""
+    stacks: dict[str, int] = {}
+    for name in names:
+        layer = layer_of(name)
+        if layer is not None:
+            stack = stack_of(name)
+            stacks[stack] = max(stacks.get(stack, 0), layer + 1)
+    return stacks
+
+
+def stack_of(name: str) -> str:
+    """What comes before the number of the layer in the name of a tensor that has one."""
+    return name.partition(f".{layer_of(name)}.")[0]
+
+
+def config_of(recipe: Recipe, index: CheckpointIndex) -> dict[str, Any]:
+    """config.json of the merged model: the reference model's, with the numbers of layers of slices.
+
+    Raises CheckpointError where it is not known what to change.
+    """
+    config = dict(index.config)
+    for section in sections_of(recipe):
+        if not section.sliced:
+            continue
+        spans = [run.sources[0].layer_range or (0, 0) for run in section.slices]
+        layers = sum(last - first for first, last in spans)
+        if section.module in {None, WHOLE}:
+            config = _with_layers(config, [key for key in _COUNTS if key in config], layers)
+        elif layers != _layers_now(recipe, section.module, index):
+            config = _with_module_layers(config, str(section.module), layers)
+    return config
+
+
+def _layers_now(recipe: Recipe, module: str | None, index: CheckpointIndex) -> int:
+    owned = tensors_of(list(recipe.modules or ()), index.tensors, str(index.path))
+    return max(stacks_of(owned[module]).values(), default=0)
+
+
+def _with_layers(config: Mapping[str, Any], keys: Iterable[str], layers: int) -> dict[str, Any]:
+    changed = {**config, **dict.fromkeys(keys, layers)}
+    types = changed.get("layer_types")
+    if isinstance(types, list) and types:
+        changed["layer_types"] = (types * (layers // len(types) + 1))[:layers]
+    return changed
+
+
+def _with_module_layers(config: Mapping[str, Any], module: str, layers: int) -> dict[str, Any]:
+    section = next(
+        (
+            name
+            for name, marks in _SECTIONS.items()
+            if name in config and any(mark in module for mark in marks)
+        ),
+        None,
+    )
+    place, part = config if section is None else config[section], module.rpartition(".")[2]
+    keys = [key for key in (f"{part}_layers", f"num_{part}_layers", *_COUNTS) if key in place][:1]
+    if not keys:
+        raise CheckpointError(
+            f"config.json does not say how many layers the module {module!r} has",
+            where=module,
+            remedy="keep its number of layers",
+        )
+    changed = _with_layers(place, keys, layers)
+    return changed if section is None else {**config, section: changed}
