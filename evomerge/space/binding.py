@@ -10,6 +10,7 @@ from evomerge.layout import CheckpointIndex
 from evomerge.methods import Method, get_method
 from evomerge.recipe import Rule
 from evomerge.space.areas import owners
+from evomerge.space.outputs import stacking_problems
 from evomerge.space.searched import Range
 from evomerge.space.spec import SpaceSpec
 
@@ -25,8 +26,10 @@ def binding_problems(
     spec: SpaceSpec, models: Sequence[str], index: CheckpointIndex
 ) -> Iterator[SpecError]:
     """Everything that keeps `spec` from being searched over `models` and the base of `index`."""
-    if spec.layers is None:
-        yield from count_problems(spec, len(models))
+    if spec.layers is not None:
+        yield from stacking_problems(spec.layers, len(models), index)
+        return
+    yield from count_problems(spec, len(models))
     for name, value in spec.parameters.items():
         if isinstance(value, Range) and value.filters:
             yield from _filter_problems(f"space.{name}.filters", value.filters, index)

@@ -36,4 +36,6 @@ class LayersSpec(Frozen):
             raise ValueError("a slot's scale is one number: remove per and integer")
         if self.scale is not None and self.scale.range[0] <= 0:
             raise ValueError("a slot's input can be scaled by numbers above 0 only")
+        if self.scale is not None and not self.scale.range[0] <= 1 <= self.scale.range[1]:
+            raise ValueError("the range of scale must contain 1: the search starts there")
         return self

@@ -1,7 +1,8 @@
 """`SearchSpace`: the way from a genome in [0, 1]^D to a recipe, and back where there is one.
 
 A space is a block of a search file bound to one base model and its fine-tunes. A recipe is mergekit's
-grammar, so a decoded genome is too: layer groups become per-layer lists, kinds become filters.
+grammar, so a decoded genome is too: layer groups become per-layer lists, kinds become filters,
+stacked layers become slices.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from evomerge.space.binding import check_binding
 from evomerge.space.genes import Genome
 from evomerge.space.merges import Given, MergeCoder
 from evomerge.space.spec import SpaceSpec
+from evomerge.space.stack import StackCoder
 
 
 class SearchSpace:
@@ -40,7 +42,8 @@ class SearchSpace:
         self.models = models
         self.index = index
         self.dtype = dtype
-        self._coder = MergeCoder(spec, base_model, models, index, dtype)
+        coder = MergeCoder if spec.layers is None else StackCoder
+        self._coder = coder(spec, base_model, models, index, dtype)
         self.groups = self._coder.groups
         self.genes = self._coder.genes
 
@@ -59,7 +62,8 @@ class SearchSpace:
 
         Args:
             values: `{parameter: value}` or `{parameter: {model: value}}`; what is not named starts
-                at the method's default, or in the middle of its range.
+                at the method's default, or in the middle of its range. Stacked layers start at the
+                base model, whatever is given.
             method: chosen where the space lets the method vary.
         """
         return np.array([self._coder.encode(gene, values, method) for gene in self.genes])
