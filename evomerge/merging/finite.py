@@ -40,12 +40,17 @@ def _ensure_finite(index: CheckpointIndex, cache: StatisticsCache) -> None:
     found = cache.get(key, lambda: _finite_flags(floats))
     broken = [info for info, good in zip(floats, found, strict=True) if not good]
     if broken:
-        raise CheckpointError(
-            f"tensor {broken[0].name!r} holds NaN or infinity"
-            + (f", and {len(broken) - 1} more" if len(broken) > 1 else ""),
-            where=str(broken[0].file),
-            remedy="leave this model out, or use an earlier checkpoint of it",
-        )
+        raise nonfinite_error(broken)
+
+
+def nonfinite_error(broken: list[TensorInfo]) -> CheckpointError:
+    """These tensors cannot be merged."""
+    return CheckpointError(
+        f"tensor {broken[0].name!r} holds NaN or infinity"
+        + (f", and {len(broken) - 1} more" if len(broken) > 1 else ""),
+        where=str(broken[0].file),
+        remedy="leave this model out, or use an earlier checkpoint of it",
+    )
 
 
 def _print(file: Path) -> tuple[str, int, int]:

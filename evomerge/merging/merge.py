@@ -13,9 +13,10 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.merging.checkpoint import DTYPES, Checkpoint
-from evomerge.merging.finite import ensure_finite
+from evomerge.merging.finite import ensure_finite, nonfinite_error
 from evomerge.merging.indexes import Folders
 from evomerge.merging.knobs import KnobMaker
+from evomerge.merging.measure import all_finite
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
 from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
@@ -40,8 +41,9 @@ class MergeSource:
         notify: called with a sentence for people, at most once for each thing worth knowing.
         cache: where measured tables are kept.
         chunk: entries in one eager call, a power of two.
-        tables: measure deltas for every density at once, as a search wants them; False for a
-            single merge.
+        tables: measure deltas for every density at once, and look for NaN in all models before
+            the first merge, as a search wants it; False for a single merge, which reads each
+            tensor when its turn comes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class MergeSource:
         self.device = torch.device(device)
         self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
+        self._tables = tables
         self._knobs = KnobMaker(self.checkpoints, self._cache, tables=tables)
         self._layouts: dict[str, tuple[Layout, ...]] = {}
 
@@ -82,8 +85,9 @@ class MergeSource:
         """The output tensors of a recipe; planned once for all candidates of one structure."""
         key = _structure(recipe)
         if key not in self._layouts:
-            for name in recipe.all_models():
-                ensure_finite(self.checkpoints[name].index, self._cache)
+            if self._tables:
+                for name in recipe.all_models():
+                    ensure_finite(self.checkpoints[name].index, self._cache)
             self._layouts[key] = plan_layout(recipe, self.checkpoints)
         return self._layouts[key]
 
@@ -116,6 +120,23 @@ class MergeSource:
             out = torch.empty(layout.shape, dtype=out_dtype(recipe, layout), device=self.device)
             self._merge_one(recipe, plan, out)
             yield layout.name, out
+
+    def stream(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
+        """The same with little memory: a tensor holds until the one after the next is asked for."""
+        if self.device.type != "cpu":
+            yield from self.merge(recipe)
+            return
+        plans = self.plan(recipe)
+        dtypes = [out_dtype(recipe, plan.layout) for plan in plans]
+        sizes = [
+            math.prod(plan.layout.shape) * dtype.itemsize
+            for plan, dtype in zip(plans, dtypes, strict=True)
+        ]
+        rooms = [torch.empty(max(sizes, default=0), dtype=torch.uint8) for _ in range(2)]
+        for number, (plan, dtype, size) in enumerate(zip(plans, dtypes, sizes, strict=True)):
+            out = rooms[number % 2][:size].view(dtype).view(plan.layout.shape)
+            self._merge_one(recipe, plan, out)
+            yield plan.layout.name, out
 
     def merge_into(self, recipe: Recipe, destination: Destination) -> int:
         """Write each merged tensor into the tensor that `destination(name)` gives; how many.
@@ -155,6 +176,8 @@ class MergeSource:
             return
         base = None if layout.base is None else self._tensor(layout.base)
         models = [self._tensor(part) for part in layout.parts]
+        if not self._tables:
+            _check_finite(layout, base, models)
         method = get_method(recipe.merge_method)
         if method.compute is not None:
             finite = self._runner.compute(method, plan, base, models, out)
@@ -216,6 +239,16 @@ def _structure(recipe: Recipe) -> str:
 
 def _bare(run: Slice) -> list[tuple[str, tuple[int, int] | None]]:
     return [(source.model, source.layer_range) for source in run.sources]
+
+
+def _check_finite(layout: Layout, base: Tensor | None, models: list[Tensor]) -> None:
+    given = [
+        *([] if base is None else [(layout.base, base)]),
+        *zip(layout.parts, models, strict=True),
+    ]
+    for part, tensor in given:
+        if part is not None and not all_finite(tensor):
+            raise nonfinite_error([part.info])
 
 
 def _short(dtype: torch.dtype) -> str:
