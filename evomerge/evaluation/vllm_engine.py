@@ -20,6 +20,7 @@ from evomerge.errors import (
     MergeError,
     OutOfMemoryError,
 )
+from evomerge.evaluation.depth import depth_arguments, engine_layers
 from evomerge.evaluation.distributions import answer_for_vllm, require_engine, versions
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.suite import TaskSuite
@@ -38,7 +39,8 @@ class VLLMEvaluator:
         self._spec = spec
         self._dead: str | None = None
         self._folders = model_folders(spec)
-        self.wrapper = _start(spec.engine, self._folders[spec.base_model])
+        self._layers = engine_layers(spec)
+        self.wrapper = _start(spec.engine, self._folders[spec.base_model], self._layers)
         try:
             self._prepare()
         except BaseException:
@@ -49,7 +51,7 @@ class VLLMEvaluator:
         from evomerge.evaluation.self_test import check_engine
         from evomerge.evaluation.vllm_scoring import VLLMModel
 
-        self.dtype = str(self._call("open", json.dumps(self._folders)))
+        self.dtype = str(self._call("open", json.dumps(self._folders), json.dumps(self._layers)))
         check_engine(self, self._spec, self._folders)
         self._model = VLLMModel(self.wrapper, lambda: self._call("forward_seconds"))
         self.suite = TaskSuite(self._spec.objective, self._model)
@@ -163,9 +165,12 @@ class VLLMEvaluator:
             )
 
 
-def _start(engine: EngineSpec, model: str) -> Any:
+def _start(engine: EngineSpec, model: str, layers: int | None = None) -> Any:
     """lm-eval's vLLM wrapper around a fresh engine. EngineError where it does not start."""
     answer_for_vllm()
+    arguments = engine_arguments(engine)
+    if layers is not None:
+        arguments |= depth_arguments(model, layers, engine.trust_remote_code)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(engine.tensor_parallel_size > 1))
@@ -173,7 +178,7 @@ def _start(engine: EngineSpec, model: str) -> Any:
         from lm_eval.models.vllm_causallms import VLLM
 
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        return VLLM(pretrained=model, batch_size="auto", **engine_arguments(engine))
+        return VLLM(pretrained=model, batch_size="auto", **arguments)
     except Exception as error:
         raise EngineError(
             f"vLLM cannot start: {type(error).__name__}: {error}",

@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from torch import Tensor
 from vllm.platforms import current_platform
 
 from evomerge.errors import EvomergeError, MergeError, UsageError
+from evomerge.evaluation.depth import Shapes, empty_layers, zeros
 from evomerge.evaluation.parameter_views import all_hold, find_views
-from evomerge.layout import layer_of
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.recipe import Recipe
 
@@ -45,14 +46,17 @@ class MergeExtension:
     model_runner: Any
     device: torch.device
 
-    def evomerge_open(self, models_json: str) -> str:
-        """Map the models `{name: folder}`, base first; returns the engine's parameter dtype."""
+    def evomerge_open(self, models_json: str, layers_json: str = "null") -> str:
+        """Map the models `{name: folder}`, base first; returns the engine's parameter dtype.
+
+        With a number of layers the engine has room for them, and recipes may have fewer.
+        """
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
         self._evomerge_source = MergeSource(models, device=self.device)
-        self._evomerge_layers = self._evomerge_source.checkpoints[
-            next(iter(models))
-        ].index.num_layers
+        own = self._evomerge_source.checkpoints[next(iter(models))].index.num_layers
+        self._evomerge_room: int | None = json.loads(layers_json)
+        self._evomerge_layers = self._evomerge_room or own
         self._evomerge_views: dict[str, Tensor] = {}
         self._evomerge_timer = _ForwardTimer(self._evomerge_model())
         dtype = str(next(self._evomerge_model().parameters()).dtype)
@@ -67,7 +71,7 @@ class MergeExtension:
         recipe = Recipe.model_validate_json(recipe_json)
         try:
             self._evomerge_source.plan(recipe)
-            self._evomerge_check_layers(recipe)
+            self._evomerge_empty(recipe)
         except (MergeError, UsageError) as error:
             return json.dumps({"error": _as_json(error), "started": False})
         try:
@@ -83,8 +87,8 @@ class MergeExtension:
         """
         recipe, source = Recipe.model_validate_json(recipe_json), self._evomerge_source
         shapes = {layout.name: layout.shape for layout in source.layouts(recipe)}
-        views = find_views(self._evomerge_model(), shapes)
-        if views and all_hold(views, source.merge(recipe)):
+        views = find_views(self._evomerge_model(), {**shapes, **self._evomerge_empty(recipe)})
+        if views and all_hold(views, chain(source.merge(recipe), self._evomerge_zeros(recipe))):
             self._evomerge_views = views
         return json.dumps(len(self._evomerge_views))
 
@@ -101,15 +105,14 @@ class MergeExtension:
             digest.update(flat.view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def _evomerge_check_layers(self, recipe: Recipe) -> None:
-        names = (layout.name for layout in self._evomerge_source.layouts(recipe))
-        layers = 1 + max((layer_of(name) or 0 for name in names), default=0)
-        if layers != self._evomerge_layers:
-            raise MergeError(
-                f"the recipe has {layers} layers, the engine {self._evomerge_layers}",
-                where=f"recipe {recipe.recipe_id}",
-                remedy="search over slices of as many layers as the base, or merge it offline",
-            )
+    def _evomerge_empty(self, recipe: Recipe) -> Shapes:
+        """The engine's layers that a recipe leaves empty. MergeError where it has too many."""
+        shapes = {x.name: x.shape for x in self._evomerge_source.layouts(recipe)}
+        return empty_layers(shapes, self._evomerge_layers, exact=self._evomerge_room is None)
+
+    def _evomerge_zeros(self, recipe: Recipe) -> Named:
+        like = next(self._evomerge_model().parameters())
+        return zeros(self._evomerge_empty(recipe), like)
 
     def _evomerge_model(self) -> torch.nn.Module:
         model: torch.nn.Module = self.model_runner.get_model()
@@ -120,8 +123,11 @@ class MergeExtension:
         with torch.inference_mode():
             if self._evomerge_fits(recipe):
                 self._evomerge_source.merge_into(recipe, self._evomerge_views.get)
+                for name in self._evomerge_empty(recipe):
+                    self._evomerge_views[name].zero_()
                 return {"merge_seconds": time.perf_counter() - start, "load_seconds": 0.0}
-            timed = _TimedTensors(self._evomerge_source.merge(recipe))
+            tensors = chain(self._evomerge_source.merge(recipe), self._evomerge_zeros(recipe))
+            timed = _TimedTensors(tensors)
             loaded = self._evomerge_model().load_weights(timed)  # type: ignore[operator]
         _check_all_loaded(self._evomerge_model(), loaded)
         total = time.perf_counter() - start

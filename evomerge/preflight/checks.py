@@ -105,6 +105,12 @@ def _engine_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageE
             where="base_model",
             remedy="take the plain model for base_model, and name the adapter under models",
         )
+    if spec.engine.name == "hf" and spec.space_spec.layers is not None:
+        yield SpecError(
+            "engine hf has the base model's layers and cannot run stacks of others",
+            where="engine.name",
+            remedy="use vllm, or another space than one over layers",
+        )
     if vocabulary(base.path) is None and not (base.path / "tokenizer.model").is_file():
         yield SpecError(
             "the base model has no tokenizer, so it can answer no task",

@@ -72,10 +72,21 @@ def _gpus(spec: SearchSpec) -> Iterator[ResourceError]:
         )
 
 
+def _weights(spec: SearchSpec, base: CheckpointIndex) -> float:
+    """Bytes of an engine's weights: the base's, and more where layers are stacked."""
+    layers = spec.space_spec.layers
+    if layers is None:
+        return base.num_bytes
+    outer = [base.tensors[name] for name in base.outer_tensors]
+    inside = base.num_bytes - sum(info.end - info.start for info in outer)
+    return base.num_bytes + inside * (layers.max_layers / max(base.num_layers, 1) - 1)
+
+
 def _memory(spec: SearchSpec, base: CheckpointIndex) -> Iterator[ResourceError]:
     if spec.workers.gpus > 0:
         return
-    needed = spec.workers.max * (base.num_bytes + _ENGINE_BYTES + spec.engine.kv_cache_gib * 2**30)
+    each = _weights(spec, base) + _ENGINE_BYTES + spec.engine.kv_cache_gib * 2**30
+    needed = spec.workers.max * each
     free = psutil.virtual_memory().available
     if needed > free:
         yield ResourceError(
