@@ -17,6 +17,7 @@ from evomerge.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from evomerge.merging.chain import Merged
     from evomerge.merging.offline import Progress
 
 _PANEL = "Accepted for mergekit's sake, without effect"
@@ -41,6 +42,10 @@ def merge(
     cuda: Annotated[bool, typer.Option("--cuda/--no-cuda", help="Compute on the GPU.")] = False,
     device: Annotated[
         str | None, typer.Option("--device", help="Where to compute: cpu, cuda, cuda:1, auto.")
+    ] = None,
+    intermediate_dir: Annotated[
+        Path | None,
+        typer.Option("--intermediate-dir", "-I", metavar="FOLDER", help="Keep what others use."),
     ] = None,
     num_threads: Annotated[
         int | None, typer.Option("--num-threads", "-j", min=1, help="Threads for arithmetic.")
@@ -75,15 +80,18 @@ def merge(
     place = _device(device, cuda)
     if allow_crimes and not quiet:
         note("--allow-crimes has no effect: models must share their shapes")
-    recipe = _merge(config, out, place, out_shard_size, random_seed, num_threads, quiet)
-    if not copy_tokenizer:
-        _drop_tokenizer(out)
-    if write_model_card:
-        from evomerge.export import write_card
+    for merged in _merge(
+        config, out, place, out_shard_size, random_seed, intermediate_dir, num_threads, quiet
+    ):
+        if not copy_tokenizer:
+            _drop_tokenizer(merged.folder)
+        if write_model_card:
+            from evomerge.export import write_card
 
-        write_card(out, recipe)
-    if not quiet:
-        note(f"{out} holds the merged model ({recipe.merge_method}, {recipe.recipe_id})")
+            write_card(merged.folder, merged.recipe)
+        if not quiet:
+            made = f"{merged.recipe.merge_method}, {merged.recipe.recipe_id}"
+            note(f"{merged.folder} holds the merged model ({made})")
 
 
 def _merge(
@@ -92,27 +100,25 @@ def _merge(
     device: str,
     shard_size: str,
     seed: int | None,
+    intermediate: Path | None,
     threads: int | None,
     quiet: bool,
-) -> Any:
+) -> "list[Merged]":
     if not config.is_file():
         raise UsageError("no such file", where=str(config), remedy="name a mergekit configuration")
     max_shard = parse_size(shard_size)
+    from evomerge.merging.chain import Options, merge_file
     from evomerge.merging.device import use_threads
-    from evomerge.merging.offline import merge_config
 
     if threads is not None:
         use_threads(threads)
-    with _bar(f"merging into {out}", quiet) as report:
-        return merge_config(
-            config,
-            out,
-            random_seed=seed,
-            device=device,
-            max_shard=max_shard,
-            progress=report,
-            notify=None if quiet else note,
-        )
+    return merge_file(
+        config,
+        out,
+        Options(seed, device, max_shard, intermediate),
+        meter=lambda folder: _bar(f"merging into {folder}", quiet),
+        notify=None if quiet else note,
+    )
 
 
 @contextmanager

@@ -125,7 +125,10 @@ def write_card(
     """The model card beside a merged model."""
     from evomerge.merging.mergekit_yaml import dump_recipe
 
-    text = card_text(title or folder.resolve().name, recipe, dump_recipe(recipe), provenance)
+    config = folder / CONFIG
+    # A merge of merges carries the configurations of all of them.
+    written = config.read_text(encoding="utf-8") if config.is_file() else dump_recipe(recipe)
+    text = card_text(title or folder.resolve().name, recipe, written, provenance)
     (folder / CARD).write_text(text, encoding="utf-8")
 
 

@@ -66,7 +66,7 @@ def merge_config(
     recipe = load_recipe(config)
     if random_seed is not None:
         recipe = recipe.model_copy(update={"seed": random_seed})
-    models = model_folders(_all_models(recipe), config.parent)
+    models = model_folders(models_of(recipe), config.parent)
     merge_to_folder(
         recipe,
         out,
@@ -89,6 +89,7 @@ def merge_to_folder(
     progress: Report | None = None,
     notify: Callable[[str], None] | None = None,
     fused: bool | None = None,
+    config: str | None = None,
 ) -> None:
     """Merge `recipe` into the folder `out`, which must be new or empty.
 
@@ -97,21 +98,23 @@ def merge_to_folder(
             resolves their names.
         progress: called after each tensor.
         notify: called with sentences for people.
+        config: the YAML that the folder carries, where the recipe's own does not say all.
     """
-    folders = models or model_folders(_all_models(recipe))
+    folders = models or model_folders(models_of(recipe))
     with MergeSource(folders, device=device, notify=notify, fused=fused, tables=False) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
         tokenizer = _tokenizer_folder(recipe, source)
         reference = _reference(recipe, source)
-        config = config_of(recipe, reference.index)
+        described = config_of(recipe, reference.index)
         check_space(out, total_bytes(declared) + (64 << 20))
         with model_folder(out) as folder:
             write_weights(
-                folder, declared, _reported(source.merge(recipe), declared, progress), max_shard
+                folder, declared, _reported(source.stream(recipe), declared, progress), max_shard
             )
-            write_config(folder, config, recipe.output_dtype)
+            write_config(folder, described, recipe.output_dtype)
+            (folder / CONFIG_FILE).write_text(config or dump_recipe(recipe), encoding="utf-8")
             _write_side_files(recipe, folder, reference, tokenizer)
 
 
@@ -129,7 +132,8 @@ def _refuse_alignment(recipe: Recipe) -> None:
         )
 
 
-def _all_models(recipe: Recipe) -> tuple[str, ...]:
+def models_of(recipe: Recipe) -> tuple[str, ...]:
+    """Every model that a merge opens: those that are merged, and the tokenizer's."""
     tokenizer = recipe.tokenizer.source if recipe.tokenizer else None
     extra = () if tokenizer in {None, "base", "union"} else (str(tokenizer),)
     return tuple(dict.fromkeys((*recipe.all_models(), *extra)))
@@ -176,7 +180,6 @@ def _write_side_files(recipe: Recipe, folder: Path, reference: Checkpoint, token
     copy_side_files(tokenizer, folder, TOKENIZER_FILES)
     if recipe.chat_template not in {None, "auto"}:
         (folder / "chat_template.jinja").write_text(_template(recipe), encoding="utf-8")
-    (folder / CONFIG_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
 
 
 def _template(recipe: Recipe) -> str:

@@ -56,14 +56,9 @@ def model_folder(out: Path) -> Iterator[Path]:
 
     Raises ResourceError where `out` exists and is not empty, or the disk is full.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ResourceError(
-            "exists already and is not empty",
-            where=str(out),
-            remedy="choose another folder or remove this one",
-        )
+    refuse_existing(out)
+    make_parent(out)
     with _disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         with _disk_errors(out):
@@ -72,6 +67,22 @@ def model_folder(out: Path) -> Iterator[Path]:
             temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise ResourceError where something lies at `out` already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ResourceError(
+            "exists already and is not empty",
+            where=str(out),
+            remedy="choose another folder or remove this one",
+        )
+
+
+def make_parent(out: Path) -> None:
+    """The folder that `out` will lie in."""
+    with _disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _umask() -> int:

@@ -38,14 +38,16 @@ class ModelNodes(Nodes):
         return text
 
     def _check_signs(self, node: Mapping[str, Any], key: str, text: str) -> None:
+        # A folder may have pluses in its name: whether it is one, only the disk knows.
         pieces = [part.split("@") for part in text.split("+")]
-        empty = any(not piece.strip() for part in pieces for piece in part)
-        if empty or len(pieces) > 2 or any(len(part) > 2 for part in pieces):
+        halves = (pieces[0], pieces[-1])
+        empty = any(not piece.strip() for part in halves for piece in part)
+        if empty or any(len(part) > 2 for part in pieces):
             raise self.error(
                 node,
                 key,
                 f"{text!r} names no model",
-                "write MODEL@REVISION+ADAPTER@REVISION, and rename folders with + or @",
+                "write MODEL@REVISION+ADAPTER@REVISION",
             )
 
     def _from_mapping(self, node: Mapping[str, Any], key: str, value: Mapping[str, Any]) -> str:
@@ -73,8 +75,6 @@ class ModelNodes(Nodes):
         path, revision = self.text(value, "path"), self.text(value, "revision")
         if not path:
             raise self.error(value, None, "path is missing", "add path: PATH")
-        if "+" in path or "@" in path:
-            raise self.error(value, "path", f"{path!r} has a + or @", "rename the folder")
         return f"{path}@{revision}" if revision else path
 
     def tokenizer(self, top: Mapping[str, Any]) -> Tokenizer | None:
