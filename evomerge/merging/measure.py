@@ -24,7 +24,7 @@ from evomerge.merging.threads import even_spans, run_all, scratch
 from evomerge.merging.thresholds import BLOCK, GRID, TABLE, Table, grid_counts, share_of
 
 _CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-_SAMPLES = 1 << 14
+_SAMPLES = 1 << 13
 _SLACK = 6
 """Standard deviations of the sample by which a cut's bounds are put apart."""
 _FEW = 1 << 16

@@ -52,19 +52,25 @@ static void widen(const void *p, int code, int64_t at, int64_t n, float *restric
 #endif
 }
 
-/* Whether no entry is NaN or infinite: none has all exponent bits set. */
+/* Whether no entry is NaN or infinite: the largest, without its sign, is below infinity. */
 int32_t all_finite(const void *p, int32_t code, int64_t from, int64_t to)
 {
     if (code == 0) {
         const uint32_t *x = p;
-        uint32_t bad = 0;
-        for (int64_t i = from; i < to; i++) bad |= (x[i] & 0x7f800000u) == 0x7f800000u;
-        return !bad;
+        uint32_t most = 0;
+        for (int64_t i = from; i < to; i++) {
+            const uint32_t size = x[i] & 0x7fffffffu;
+            most = size > most ? size : most;
+        }
+        return most < 0x7f800000u;
     }
-    const uint16_t *x = p, mask = code == 1 ? 0x7f80 : 0x7c00;
-    uint16_t bad = 0;
-    for (int64_t i = from; i < to; i++) bad |= (x[i] & mask) == mask;
-    return !bad;
+    const uint16_t *x = p;
+    uint16_t most = 0;
+    for (int64_t i = from; i < to; i++) {
+        const uint16_t size = x[i] & 0x7fff;
+        most = size > most ? size : most;
+    }
+    return most < (code == 1 ? 0x7f80 : 0x7c00);
 }
 
 /* |model - base| as bit patterns, entries at .. at + n, n <= WIDTH. */
@@ -96,6 +102,18 @@ void sample(const delta_t *d, const int64_t *places, int64_t count, uint32_t *ou
     for (int64_t i = 0; i < count; i++) sizes(d, places[i], 1, out + i);
 }
 
+#ifdef __AVX512F__
+/* Sixteen sizes of two bf16 tensors. */
+static inline __m512i sizes_b16(const uint16_t *model, const uint16_t *base)
+{
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)model));
+    __m512i o = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)base));
+    __m512 d = _mm512_sub_ps(_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
+                             _mm512_castsi512_ps(_mm512_slli_epi32(o, 16)));
+    return _mm512_and_si512(_mm512_castps_si512(d), _mm512_set1_epi32(0x7fffffff));
+}
+#endif
+
 /* Entries in from .. to with lo <= size <= hi go to `values` and `places`, in order; returns how many.
    `above`: how many are larger than hi. Both buffers have room for 16 more than to - from. */
 int64_t collect(const delta_t *d, int64_t from, int64_t to, uint32_t lo, uint32_t hi,
@@ -104,26 +122,31 @@ int64_t collect(const delta_t *d, int64_t from, int64_t to, uint32_t lo, uint32_
     uint32_t u[WIDTH];
     int64_t count = 0, larger = 0;
     EACH_BLOCK(from, to) {
-        sizes(d, at, n, u);
-        int32_t more = 0;
-        for (int64_t i = 0; i < n; i++) more += u[i] > hi;
-        larger += more;
         int64_t i = 0;
 #ifdef __AVX512F__
+        const int direct = d->base_code == 1 && d->model_code == 1;
         const __m512i low = _mm512_set1_epi32((int)lo), high = _mm512_set1_epi32((int)hi);
         __m512i index = _mm512_add_epi32(_mm512_set1_epi32((int)(uint32_t)at),
             _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+        if (!direct || n % 16) sizes(d, at, n, u);
         for (; i + 16 <= n; i += 16) {
-            __m512i x = _mm512_loadu_si512(u + i);
-            __mmask16 in = _mm512_cmpge_epu32_mask(x, low) & _mm512_cmple_epu32_mask(x, high);
+            __m512i x = direct ? sizes_b16((const uint16_t *)d->model + at + i,
+                                           (const uint16_t *)d->base + at + i)
+                               : _mm512_loadu_si512(u + i);
+            __mmask16 over = _mm512_cmpgt_epu32_mask(x, high);
+            __mmask16 in = _mm512_mask_cmpge_epu32_mask((__mmask16)~over, x, low);
+            larger += __builtin_popcount(over);
             /* Through a register: a compressing store to memory takes a hundred cycles on some. */
             _mm512_storeu_si512(values + count, _mm512_maskz_compress_epi32(in, x));
             _mm512_storeu_si512(places + count, _mm512_maskz_compress_epi32(in, index));
             count += __builtin_popcount(in);
             index = _mm512_add_epi32(index, _mm512_set1_epi32(16));
         }
+#else
+        sizes(d, at, n, u);
 #endif
         for (; i < n; i++) {
+            larger += u[i] > hi;
             values[count] = u[i];
             places[count] = (uint32_t)(at + i);
             count += u[i] - lo <= hi - lo;
@@ -142,6 +165,11 @@ void nth(uint32_t *restrict values, uint32_t *restrict places, int64_t count, in
     for (int64_t i = 0; i < count; i++) {
         low = values[i] < low ? values[i] : low;
         high = values[i] > high ? values[i] : high;
+    }
+    if (low == high) {
+        *threshold = low;
+        *place = places[needed - 1];
+        return;
     }
     int shift = high - low < 4096 ? 0 : 20 - __builtin_clz(high - low);
     for (;;) {
