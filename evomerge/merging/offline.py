@@ -13,6 +13,7 @@ from torch import Tensor
 from evomerge.errors import CheckpointError, RecipeError
 from evomerge.hub import model_folders
 from evomerge.layout import TOKENIZER_FILES
+from evomerge.merging.chat_templates import template_text, write_template
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
@@ -115,7 +116,8 @@ def merge_to_folder(
             )
             write_config(folder, described, recipe.output_dtype)
             (folder / CONFIG_FILE).write_text(config or dump_recipe(recipe), encoding="utf-8")
-            _write_side_files(recipe, folder, reference, tokenizer)
+            _write_side_files(folder, reference, tokenizer)
+            _write_template(recipe, folder, source)
 
 
 def _refuse_alignment(recipe: Recipe) -> None:
@@ -175,18 +177,15 @@ def _reported(
             progress(Progress(name, number, len(declared), done, total))
 
 
-def _write_side_files(recipe: Recipe, folder: Path, reference: Checkpoint, tokenizer: Path) -> None:
+def _write_side_files(folder: Path, reference: Checkpoint, tokenizer: Path) -> None:
     copy_side_files(reference.path, folder, SIDE_FILES)
     copy_side_files(tokenizer, folder, TOKENIZER_FILES)
-    if recipe.chat_template not in {None, "auto"}:
-        (folder / "chat_template.jinja").write_text(_template(recipe), encoding="utf-8")
 
 
-def _template(recipe: Recipe) -> str:
-    template = str(recipe.chat_template)
-    if "{" not in template:
-        raise RecipeError(
-            f"chat_template {template!r}: named templates are not supported yet",
-            remedy="write the template's Jinja text, or auto for the base model's own",
-        )
-    return template
+def _write_template(recipe: Recipe, folder: Path, source: MergeSource) -> None:
+    if recipe.chat_template is None:
+        return
+    homes = [source.checkpoints[name].index.tokenizer_folder for name in recipe.all_models()]
+    text = template_text(recipe.chat_template, homes)
+    if text is not None:
+        write_template(folder, text)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from evomerge.errors import Problems, RecipeError, did_you_mean
+from evomerge.merging.chat_templates import check_template
 from evomerge.merging.parts import WHOLE, placed_slices
 from evomerge.methods import Method, Parameter, get_method
 from evomerge.methods.amounts import weights_cancel
@@ -36,6 +37,7 @@ def find_problems(recipe: Recipe, where: str | None = None) -> Iterator[RecipeEr
     yield from _dtypes(recipe, where)
     yield from _modules(recipe, where)
     yield from _tokens(recipe, where)
+    yield from _chat_template(recipe, where)
     for place, settings in _all_settings(recipe):
         yield from _settings(method, settings, _place(where, place))
     for part, place in placed_slices(recipe):
@@ -60,6 +62,14 @@ def _modules(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
         if name == WHOLE and len(modules) > 1:
             remedy = "leave it alone, or name the parts of the model instead"
             yield RecipeError(f"{WHOLE} is the whole model", where=place, remedy=remedy)
+
+
+def _chat_template(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
+    try:
+        if recipe.chat_template is not None:
+            check_template(recipe.chat_template, where)
+    except RecipeError as error:
+        yield error
 
 
 def _tokens(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ruamel.yaml.comments import CommentedMap
 
 from evomerge.errors import RecipeError
+from evomerge.merging.chat_templates import check_template
 from evomerge.merging.validate import setting_problems
 from evomerge.merging.yaml_models import ModelNodes
 from evomerge.methods import Method, get_method
@@ -66,9 +67,15 @@ class Reader(ModelNodes):
             dtype=self.text(top, "dtype"),
             out_dtype=self.text(top, "out_dtype"),
             tokenizer=self.tokenizer(top),
-            chat_template=self.text(top, "chat_template"),
+            chat_template=self._chat_template(top),
             seed=self.whole(top, "random_seed", 0) or 0,
         )
+
+    def _chat_template(self, top: CommentedMap) -> str | None:
+        template = self.text(top, "chat_template")
+        if template is not None:
+            check_template(template, self.where(top, "chat_template"))
+        return template
 
     def _one_of(self, node: CommentedMap, keys: tuple[str, ...]) -> None:
         given = [key for key in keys if node.get(key) is not None]

@@ -263,6 +263,7 @@ def test_every_recipe_survives_the_round_trip(made):
         ),
         ("tokenizer_source: base", "tokenizer: {pad_to_multiple_of: 0}", 18, "at least 1"),
         ("tokenizer_source: base", "modules: {text: {}}", 18, "exactly one of"),
+        ("dtype: bfloat16", "chat_template: lama3", 17, "did you mean 'llama3'"),
         ("dtype: bfloat16", "dtype: 16", 17, "write it as text"),
         ("dtype: bfloat16", "random_seed: -1", 17, "whole number"),
         ("value: [0.1, 5e-1, 1]", "value: [0.1, .inf]", 8, "inf"),

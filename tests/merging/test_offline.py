@@ -149,14 +149,20 @@ def test_embeddings_that_would_have_to_be_aligned_are_refused(folder, block):
         merge_config(folder / "c.yml", folder / "out")
 
 
-def test_a_chat_template_is_written_and_a_named_one_refused(folder):
-    (folder / "c.yml").write_text(CONFIG + "chat_template: '{{ messages }}'\n")
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [("'{{ messages }}'", "{{ messages }}"), ("auto", "{{ a }}"), ("chatml", "<|im_start|>")],
+)
+def test_a_chat_template_gets_into_the_tokenizer(folder, written, text):
+    for name in "ab":
+        (folder / name / "chat_template.jinja").write_text("{{ a }}\n")
+    (folder / "base/tokenizer_config.json").write_text('{"chat_template": "{{ base }}"}')
+    (folder / "c.yml").write_text(CONFIG + f"chat_template: {written}\n")
     merge_config(folder / "c.yml", folder / "out")
-    assert (folder / "out/chat_template.jinja").read_text() == "{{ messages }}"
-    (folder / "c.yml").write_text(CONFIG + "chat_template: alpaca\n")
-    with pytest.raises(RecipeError, match="alpaca"):
-        merge_config(folder / "c.yml", folder / "out2")
-    assert not (folder / "out2").exists()
+    found = (folder / "out/chat_template.jinja").read_text()
+    assert text in found
+    config = json.loads((folder / "out/tokenizer_config.json").read_text())
+    assert config == {"chat_template": found}
 
 
 def test_transformers_loads_the_merged_model(tmp_path, monkeypatch):
