@@ -6,13 +6,14 @@ recipe never speaks of them, so neither does an exported model.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from evomerge.errors import EngineError, MergeError
-from evomerge.layout import layer_of
+from evomerge.layout import layer_of, read_index
 from evomerge.merging.plan import with_layer
 from evomerge.spec import SearchSpec
 
@@ -20,10 +21,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 _KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
-def engine_layers(spec: SearchSpec) -> int | None:
-    """How many layers the search's engine has; None for those of the base model."""
+def engine_layers(spec: SearchSpec, base: str) -> int | None:
+    """How many layers the search's engine has, the base model in folder `base`; None for its own."""
     layers = spec.space_spec.layers
-    return None if layers is None else layers.max_layers
+    return None if layers is None else layers.depth(read_index(Path(base)).num_layers)
 
 
 def depth_arguments(model: str, layers: int, trust_remote_code: bool = False) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 import torch
 
 from evomerge.errors import EngineError
-from evomerge.evaluation.depth import engine_layers
 from evomerge.evaluation.models import base_only
 from evomerge.layout import read_index
 from evomerge.merging.merge import MergeSource
@@ -45,7 +44,7 @@ def check_engine(engine: Engine, spec: SearchSpec, folders: dict[str, str]) -> N
     """Raise EngineError unless merges reach the engine; leaves the base in it."""
     base, expert = base_only(spec.base_model), base_only(spec.models[0])
     prompts = canary_prompts(Path(folders[spec.base_model]))
-    if engine_layers(spec) is not None:
+    if spec.space_spec.layers is not None:
         engine.apply(base)  # an engine with room for more layers starts with random weights
     started = engine.fingerprint()
     engine.apply(base)

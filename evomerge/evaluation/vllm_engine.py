@@ -39,7 +39,7 @@ class VLLMEvaluator:
         self._spec = spec
         self._dead: str | None = None
         self._folders = model_folders(spec)
-        self._layers = engine_layers(spec)
+        self._layers = engine_layers(spec, self._folders[spec.base_model])
         self.wrapper = _start(spec.engine, self._folders[spec.base_model], self._layers)
         try:
             self._prepare()

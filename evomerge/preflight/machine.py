@@ -79,7 +79,7 @@ def _weights(spec: SearchSpec, base: CheckpointIndex) -> float:
         return base.num_bytes
     outer = [base.tensors[name] for name in base.outer_tensors]
     inside = base.num_bytes - sum(info.end - info.start for info in outer)
-    return base.num_bytes + inside * (layers.max_layers / max(base.num_layers, 1) - 1)
+    return base.num_bytes + inside * (layers.depth(base.num_layers) / max(base.num_layers, 1) - 1)
 
 
 def _memory(spec: SearchSpec, base: CheckpointIndex) -> Iterator[ResourceError]:

@@ -6,6 +6,8 @@ is on runs in that order. A layer expects inputs of the size that its own model 
 also has a factor for its input.
 """
 
+import math
+
 from pydantic import Field, model_validator
 
 from evomerge.recipe import Frozen
@@ -22,10 +24,10 @@ class LayersSpec(Frozen):
     block: so many neighbouring layers share a slot.
     scale: range of the factor on a slot's input; null for none.
     max_layers: of the merged model; where more slots are on, those furthest on stay. An engine is
-        built for this many.
+        built for this many. None: a quarter more than the base model has.
     """
 
-    max_layers: int = Field(ge=1)
+    max_layers: int | None = Field(None, ge=1)
     repeats: int = Field(1, ge=1)
     block: int = Field(1, ge=1)
     scale: Range | None = INPUT_SCALE
@@ -39,3 +41,9 @@ class LayersSpec(Frozen):
         if self.scale is not None and not self.scale.range[0] <= 1 <= self.scale.range[1]:
             raise ValueError("the range of scale must contain 1: the search starts there")
         return self
+
+    def depth(self, base_layers: int) -> int:
+        """The most layers of a candidate, on a base model of so many; there are never more slots."""
+        if self.max_layers is not None:
+            return self.max_layers
+        return base_layers + math.ceil(base_layers / 4)

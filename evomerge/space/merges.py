@@ -1,5 +1,6 @@
 """Genomes of merges: a method and its parameters, decoded into mergekit's grammar and back."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from evomerge.layout import CheckpointIndex
@@ -66,7 +67,8 @@ class MergeCoder:
         value = given.get(gene.parameter)
         if isinstance(value, Mapping):
             present = [value[model] for model in self._models if model in value]
-            value = value.get(gene.model, present[0]) if gene.model and present else None
+            mean = math.fsum(present) / len(present) if present else None
+            value = mean if gene.model is None else value.get(gene.model, mean)
         if isinstance(searched, Choice):
             return searched.encode(self._start_option(gene.parameter, value))
         assert isinstance(searched, Range)

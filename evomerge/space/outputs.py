@@ -40,13 +40,13 @@ def stacking_problems(
             where="space.layers",
             remedy="search a merge of the models instead, such as `space: ties_per_layer`",
         )
-    elif layers.max_layers < have:
+    elif layers.depth(have) < have:
         yield SpecError(
             f"{layers.max_layers} is below the base model's {have} layers, where the search starts",
             where="space.layers.max_layers",
             remedy=f"write {have} or more",
         )
-    elif layers.max_layers > most:
+    elif layers.depth(have) > most:
         yield SpecError(
             f"there are {most} layers in all ({models + 1} models, repeats: {layers.repeats})",
             where="space.layers.max_layers",

@@ -1,9 +1,9 @@
 """Genomes of stacked layers: which slots are on, and how large each one's input is made.
 
 Slots stand in a row: base model first, then the others, each from its first layer to its last, and
-the row `repeats` times. A slot is on where its gene is at least 1/2. Of more than `max_layers` layers
-those with the highest genes stay; where every slot is off, the highest alone is on, so that there is
-a model at all, and a poor one.
+the row `repeats` times. A slot is on where its gene is at least 1/2. Of too many layers those with the
+highest genes stay; where every slot is off, the highest alone is on, so that there is a model at all,
+and a poor one.
 
 A layer normalises what it reads. So scaling the inputs of all layers by s₁, s₂, … is, up to the final
 norm, to divide what layer k adds by s₁⋯s_k: its two output projections carry that factor, which
@@ -60,6 +60,7 @@ class StackCoder:
     ) -> None:
         assert spec.layers is not None
         self._spec: LayersSpec = spec.layers
+        self._most = spec.layers.depth(index.num_layers)
         self._base_model, self._dtype = base_model, dtype
         self._filters = output_filters(index)
         self._slots = tuple(_slots(self._spec, (base_model, *models), index.num_layers))
@@ -103,7 +104,7 @@ class StackCoder:
         chosen, layers = [], 0
         for place in wanted:
             slot = self._slots[place]
-            if layers + slot.last - slot.first <= self._spec.max_layers:
+            if layers + slot.last - slot.first <= self._most:
                 layers += slot.last - slot.first
                 chosen.append(place)
         return sorted(chosen)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from ruamel.yaml import YAML
 
 from evomerge.fitness import Objective, Splits, TaskObjective
-from evomerge.space import SearchSpace
+from evomerge.space import LayersSpec, Range, SearchSpace, SpaceSpec
 from evomerge.spec import (
     Budget,
     EngineSpec,
@@ -21,12 +23,16 @@ from evomerge.spec import (
     WorkersSpec,
     load_preset,
 )
+from tests.space.any_method import number_of_models
 from tests.space.families import index_of
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 SECTIONS: dict[str, type[BaseModel]] = {
     "The file": SearchSpec,
+    "space": SpaceSpec,
+    "space.parameters": Range,
+    "space.layers": LayersSpec,
     "objective": Objective,
     "objective.tasks": TaskObjective,
     "objective.splits": Splits,
@@ -49,19 +55,19 @@ def shown(default: Any) -> str:
     if default is PydanticUndefined:
         return "–"
     if isinstance(default, BaseModel):
-        return "`{}`"
+        return f"`{json.dumps(default.model_dump(mode='json', exclude_defaults=True))}`"
     return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def default_of(field: FieldInfo) -> Any:
+    default = field.get_default(call_default_factory=True)
+    return float(default) if field.annotation is float and isinstance(default, int) else default
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_field_of_the_search_file_is_documented_with_its_default(section: str) -> None:
     fields = SECTIONS[section].model_fields.items()
-    expected = {
-        name: shown(
-            float(f.default) if f.annotation is float and isinstance(f.default, int) else f.default
-        )
-        for name, f in fields
-    }
+    expected = {name: shown(default_of(field)) for name, field in fields}
     assert documented(section) == expected
 
 
@@ -86,9 +92,18 @@ def test_every_preset_is_documented_with_its_number_of_genes() -> None:
     index = index_of("untied", layers=12)
     expected = {}
     for preset in (file.stem for file in (ROOT / "search_spaces").glob("*.yml")):
-        models = ("a",) if preset.startswith("slerp") else ("a", "b", "c")
-        expected[preset] = SearchSpace(load_preset(preset), "base", models, index).dimension
+        spec = load_preset(preset)
+        models = ("a", "b", "c")[: number_of_models(spec)]
+        expected[preset] = SearchSpace(spec, "base", models, index).dimension
     assert {name: int(genes) for name, genes in rows} == expected
+
+
+def test_the_spaces_that_the_documentation_shows_are_accepted() -> None:
+    text = (DOCS / "search_spaces.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\nspace:\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        SpaceSpec.model_validate(YAML(typ="safe").load(block))
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

@@ -9,12 +9,15 @@ from ruamel.yaml import YAML
 
 from evomerge.errors import NotFoundError
 from evomerge.layout import read_index
+from evomerge.merging.merge import merge_tensors
 from evomerge.merging.mergekit_yaml import parse_recipe
-from evomerge.methods import METHODS, get_method
+from evomerge.merging.validate import validate
+from evomerge.methods import METHODS
 from evomerge.recipe import evaluate, position_in_slice, to_config
 from evomerge.resources import resource_folder
 from evomerge.space import SearchSpace, SpaceSpec
 from evomerge.spec import SearchSpec, load_preset
+from tests.space.any_method import number_of_models
 from tests.support import LAYERS, write_checkpoint
 
 FILES = sorted(resource_folder("search_spaces").glob("*.yml"))
@@ -28,9 +31,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bound(preset: str, checkpoint: Path) -> SearchSpace:
-    spec = load_preset(preset)
-    pair = any(get_method(name).max_models == 2 for name in spec.methods)
-    return SearchSpace(spec, "org/base", MODELS[: 1 if pair else 3], read_index(checkpoint))
+    models = MODELS[: number_of_models(load_preset(preset))]
+    return SearchSpace(load_preset(preset), "org/base", models, read_index(checkpoint))
 
 
 def some_genomes(dimension: int) -> list[np.ndarray]:
@@ -64,6 +66,7 @@ def test_every_genome_of_a_preset_decodes_to_a_recipe_within_the_methods_bounds(
     space = bound(preset, checkpoint)
     for genome in some_genomes(space.dimension):
         recipe = space.decode(genome)
+        validate(recipe)
         method = METHODS[recipe.merge_method]
         for settings in (recipe.parameters, *(source.parameters for source in recipe.sources())):
             for name, setting in settings.items():
@@ -72,7 +75,51 @@ def test_every_genome_of_a_preset_decodes_to_a_recipe_within_the_methods_bounds(
                 for tensor in space.index.tensors:
                     value = evaluate(setting, tensor, position_in_slice(1, LAYERS))
                     assert value is not None
-                    assert parameter.accepts(value)
+                    if parameter.kind == "choice":
+                        assert value in parameter.choices
+                    else:
+                        assert parameter.accepts(float(value))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The base and three fine-tunes: the same base, and a little of something else."""
+    folder = tmp_path_factory.mktemp("merged")
+    base = write_checkpoint(folder / "base", seed=0)
+    return {"org/base": base} | {
+        model: write_checkpoint(folder / str(seed), seed) for seed, model in enumerate(MODELS, 1)
+    }
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_recipes_of_a_preset_are_merged(preset: str, checkpoints: dict[str, Path]) -> None:
+    space = bound(preset, checkpoints["org/base"])
+    for genome in (np.full(space.dimension, 0.5), some_genomes(space.dimension)[-1]):
+        merged = dict(merge_tensors(space.decode(genome), checkpoints, fused=False))
+        assert set(space.index.outer_tensors) < set(merged)
+        assert all(bool(tensor.isfinite().all()) for tensor in merged.values())
+
+
+def test_every_method_has_a_preset_and_every_preset_is_named_after_its_method() -> None:
+    searched = {preset: load_preset(preset).methods for preset in PRESETS}
+    assert {method for methods in searched.values() for method in methods} >= set(METHODS)
+    for preset, methods in searched.items():
+        assert len(methods) > 1 or preset.startswith(f"{methods[0]}_")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_starts_near_the_baselines(preset: str, checkpoint: Path) -> None:
+    space = bound(preset, checkpoint)
+    values = {"weight": dict.fromkeys(space.models, 0.4), "lambda": 1.0}
+    start = space.encode(values, space.spec.methods[0])
+    recipe = space.decode(start)
+    assert recipe.merge_method == space.spec.methods[0]
+    assert ((start >= 0) & (start <= 1)).all()
+    for source in recipe.sources():
+        if "weight" in source.parameters:
+            assert evaluate(source.parameters["weight"], "x", 0.5) == pytest.approx(0.4, abs=1e-3)
+    if "lambda" in recipe.parameters:
+        assert evaluate(recipe.parameters["lambda"], "x", 0.5) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

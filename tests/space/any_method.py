@@ -63,6 +63,12 @@ def models_for(methods: list[Method]) -> tuple[str, ...] | None:
     return None
 
 
+def number_of_models(spec: SpaceSpec) -> int:
+    """Three models, or as many as the space's methods take."""
+    limits = [model_limits(METHODS[name]) for name in spec.methods if spec.layers is None]
+    return min([most for _, most in limits if most is not None], default=3)
+
+
 @st.composite
 def any_space(draw: st.DrawFn, several: bool = False) -> SearchSpace:
     names = [draw(st.sampled_from(sorted(METHODS)))]

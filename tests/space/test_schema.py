@@ -49,7 +49,7 @@ def test_editors_accept_what_is_accepted(space: dict) -> None:
         {"method": "karcher", "max_iter": 2.5},
         {"method": "ties", "weight": {"range": [0, 1], "per": ["layer"]}},
         {"method": "ties", "weight": 1, "across_layers": "cubic"},
-        {"method": "passthrough", "layers": {"repeats": 2}},
+        {"method": "passthrough", "layers": {"repeats": 0}},
         {"method": "passthrough", "layers": {"max_layers": 0}},
     ],
 )

@@ -131,6 +131,12 @@ def test_of_too_many_layers_those_furthest_on_stay() -> None:
     ]
 
 
+def test_without_a_limit_a_quarter_more_layers_than_the_base_has_are_allowed() -> None:
+    space = stack(6, scale=None, max_layers=None)
+    assert number_of_layers(space.decode(np.ones(space.dimension))) == 8
+    assert LayersSpec().depth(32) == 40
+
+
 def test_a_repeat_lays_all_layers_out_again() -> None:
     space = stack(2, ("org/a",), repeats=2, scale=None, max_layers=8)
     recipe = space.decode(np.ones(space.dimension))
@@ -213,7 +219,6 @@ def test_models_whose_layers_cannot_be_stacked_or_scaled_are_refused(
     [
         ({"method": "ties", "layers": {"max_layers": 4}}, "write `method: passthrough`"),
         ({"method": "passthrough", "scale": 1, "layers": {"max_layers": 4}}, "takes no 'scale'"),
-        ({"method": "passthrough", "layers": {}}, "Field required"),
         ({"method": "passthrough", "layers": {"max_layers": 4, "block": 0}}, "greater than"),
         ({"method": "passthrough", "layers": {"max_layers": 4, "scale": {"range": [2, 3]}}}, "1"),
         ({"method": "passthrough", "layers": {"max_layers": 4, "scale": {"range": [0, 3]}}}, "0"),
