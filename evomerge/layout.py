@@ -41,6 +41,11 @@ SIDE_FILES = ("config.json", "generation_config.json", "adapter_config.json", *T
 KINDS = tuple(kind for kind, _ in KIND_FILTERS)
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
 _INDEX = "model.safetensors.index.json"
+_EMBEDDINGS = (
+    *("embed_tokens.weight", "wte.weight", "embed_in.weight"),
+    *("word_embeddings.weight", "tok_embeddings.weight"),
+)
+_POSITIONS = ("wpe", "position")
 
 
 def kind_of(name: str) -> str:
@@ -105,6 +110,29 @@ class CheckpointIndex:
         most = max(sizes, key=lambda dtype: sizes[dtype])
         return {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(
             most, most
+        )
+
+    @property
+    def embedding(self) -> TensorInfo | None:
+        """The token embedding, where there is exactly one candidate."""
+        found = [info for name, info in self.tensors.items() if name.endswith(_EMBEDDINGS)]
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def vocabulary_rows(self) -> int | None:
+        """How many tokens the embedding has rows for; more than the tokenizer has, where padded."""
+        return self.embedding.shape[0] if self.embedding else self.config.get("vocab_size")
+
+    @property
+    def vocabulary_tensors(self) -> tuple[str, ...]:
+        """The tensors with a row for each token: embedding and head, with their biases."""
+        rows = self.vocabulary_rows
+        return tuple(
+            name
+            for name in self.outer_tensors
+            if kind_of(name) in {"embedding", "head"}
+            and self.tensors[name].shape[:1] == (rows,)
+            and not any(mark in name for mark in _POSITIONS)
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +48,7 @@ def run(
 
     with checking():
         checked = check_search(load_spec(file), store, here=address is None)
+    _say(checked.notes)
     with store_at(store, create=True) as opened:
         search = submit_search(opened, checked, search_id=search_id)
         again = resume_command(search, store, address, inline)
@@ -72,6 +73,7 @@ def submit(
     with checking():
         checked = check_search(load_spec(file), store, here=False)
         connect(address)
+    _say(checked.notes)
     with store_at(store, create=True) as opened:
         search = submit_search(opened, checked, search_id=search_id)
         submit_detached(opened, search.id, address)
@@ -217,7 +219,13 @@ def _check(spec: SearchSpec) -> dict[str, Any]:
         "dimension": report.space.dimension,
         "budget": f"{spec.budget.candidates} candidates",
         "tasks": [f"{t.task} ({t.metric or 'acc'})" for t in report.spec.objective.tasks],
+        **({"notes": list(report.notes)} if report.notes else {}),
     }
+
+
+def _say(notes: Iterable[str]) -> None:
+    for text in notes:
+        note(text)
 
 
 def _problems(error: UsageError) -> list[dict[str, str | None]]:

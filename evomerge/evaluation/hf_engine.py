@@ -45,7 +45,9 @@ class HFEvaluator:
         self.model: torch.nn.Module = self.wrapper.model
         self._parameters = _named_tensors(self.model)
         paths = {name: Path(folder) for name, folder in folders.items()}
-        self._source = MergeSource(paths, device=self.wrapper.device)
+        self._source = MergeSource(
+            paths, device=self.wrapper.device, vocabulary_from=spec.base_model
+        )
         self.suite = TaskSuite(spec.objective, HFModel(self.wrapper))
 
     def evaluate(self, recipe: Recipe, split: Split) -> EvaluationResult:

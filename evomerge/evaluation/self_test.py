@@ -16,6 +16,7 @@ import torch
 from evomerge.errors import EngineError
 from evomerge.evaluation.models import base_only
 from evomerge.layout import read_index
+from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.merge import MergeSource
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
@@ -91,7 +92,8 @@ def reference(
 ) -> list[list[float]]:
     """The same from transformers, for the first expert.
 
-    One that lies in no folder as it is (with an adapter) is merged tensor by tensor first.
+    One that lies in no folder as it is (with an adapter, with another vocabulary than the engine)
+    is merged tensor by tensor first.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -107,13 +109,15 @@ def reference(
 def _load_expert(spec: SearchSpec, folders: dict[str, str], dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    expert = spec.models[0]
-    if expert in folders:
-        return AutoModelForCausalLM.from_pretrained(
-            folders[expert], dtype=dtype, use_safetensors=True
-        )
-    with MergeSource({name: Path(folder) for name, folder in folders.items()}) as source:
-        weights = dict(source.merge(base_only(expert)))
+    paths = {name: Path(folder) for name, folder in folders.items()}
+    recipe = base_only(spec.models[0])
+    with MergeSource(paths, vocabulary_from=spec.base_model) as source:
+        expert = source.aligned(recipe).checkpoints[spec.models[0]]
+        if type(expert) is Checkpoint:
+            return AutoModelForCausalLM.from_pretrained(
+                expert.path, dtype=dtype, use_safetensors=True
+            )
+        weights = dict(source.merge(recipe))
     config = AutoConfig.from_pretrained(folders[spec.base_model])
     with torch.device("meta"):
         architecture = type(AutoModelForCausalLM.from_config(config))

@@ -53,8 +53,10 @@ class MergeExtension:
         """
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
-        self._evomerge_source = MergeSource(models, device=self.device)
-        own = self._evomerge_source.checkpoints[next(iter(models))].index.num_layers
+        base = next(iter(models))
+        source = MergeSource(models, device=self.device, vocabulary_from=base)
+        self._evomerge_source = source
+        own = source.checkpoints[base].index.num_layers
         self._evomerge_room: int | None = json.loads(layers_json)
         self._evomerge_layers = self._evomerge_room or own
         self._evomerge_views: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evomerge.errors import NotFoundError, ResourceError
 from evomerge.export.card import Provenance, ScoreRow, card_text
-from evomerge.recipe import Recipe
+from evomerge.recipe import Recipe, Tokenizer
 from evomerge.results import find_winner, label_of, scored_by_split
 from evomerge.store import SQLStore
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus
@@ -61,8 +61,9 @@ def export_candidate(
     """
     check_empty(out)
     with _undone_on_failure(out) as folder:
-        merge_recipe(candidate.recipe, folder, progress=progress, notify=notify)
-        write_card(folder, candidate.recipe, _provenance(store, candidate), title=out.name)
+        recipe = complete(candidate.recipe)
+        merge_recipe(recipe, folder, progress=progress, notify=notify)
+        write_card(folder, recipe, _provenance(store, candidate), title=out.name)
     return out
 
 
@@ -93,6 +94,24 @@ class _undone_on_failure:
                 self._folder.replace(self._out)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """A search's recipe with what the engine adds to it: all models in the base's vocabulary.
+
+    Said only where a model has another one, so that most recipes stay as they are.
+    """
+    from evomerge.hub import model_folders
+    from evomerge.merging.indexes import read_model
+    from evomerge.merging.vocabulary import vocabulary_of
+
+    names = recipe.all_models()
+    folders = model_folders(names)
+    known = [vocabulary_of(name, read_model(name, folders)) for name in names]
+    same = all(one is None or known[0] is None or one.same_as(known[0]) for one in known)
+    if same or recipe.tokenizer is not None:
+        return recipe
+    return recipe.model_copy(update={"tokenizer": Tokenizer(source="base")})
 
 
 def merge_recipe(

@@ -31,12 +31,6 @@ DTYPES: dict[str, torch.dtype] = {
 """safetensors' spelling of the dtypes that can be merged or copied."""
 
 
-_EMBEDDINGS = (
-    *("embed_tokens.weight", "wte.weight", "embed_in.weight"),
-    *("word_embeddings.weight", "tok_embeddings.weight"),
-)
-
-
 @dataclass
 class Checkpoint:
     """An opened model folder. `tensor(info)` is a view into the mapped file.
@@ -63,14 +57,8 @@ class Checkpoint:
         """The tensor of that name; for the head of a tied model its embedding; None without one."""
         info = self.index.tensors.get(name)
         if info is None and self.tied and kind_of(name) == "head":
-            return self.embedding
+            return self.index.embedding
         return info
-
-    @property
-    def embedding(self) -> TensorInfo | None:
-        """The token embedding, where there is exactly one candidate."""
-        found = [info for name, info in self.index.tensors.items() if name.endswith(_EMBEDDINGS)]
-        return found[0] if len(found) == 1 else None
 
     def tensor(self, info: TensorInfo) -> Tensor:
         """A tensor that must not be written to: a view of the mapped file, or worked out from it."""

@@ -27,6 +27,12 @@ def folders_of(name: str, folders: Folders) -> tuple[Path, ...]:
     return tuple(folders[part] for part in parts)
 
 
+def tokenizer_folder(name: str, folders: Folders) -> Path:
+    """Where a model's tokenizer lies: with its adapter, if that brings one."""
+    found = folders_of(name, folders)
+    return found[-1] if (found[-1] / "tokenizer.json").is_file() else found[0]
+
+
 def read_model(name: str, folders: Folders) -> CheckpointIndex:
     """Config and headers of a model. Raises CheckpointError where a part is broken or does not fit."""
     base, *adapters = folders_of(name, folders)

@@ -4,6 +4,7 @@
 thresholds, the compiled kernels. `merge_tensors` is the same for one recipe.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -11,21 +12,22 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from evomerge.errors import CheckpointError, MergeError
+from evomerge.errors import MergeError
+from evomerge.merging.align import Aligned
+from evomerge.merging.bench import Benches, check_finite, vocabulary_key
 from evomerge.merging.checkpoint import DTYPES, Checkpoint
-from evomerge.merging.finite import ensure_finite, nonfinite_error
+from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
-from evomerge.merging.knobs import KnobMaker
-from evomerge.merging.measure import all_finite
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
-from evomerge.merging.plan import Layout, Part, TensorPlan, plan_layout, resolve
+from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import validate
 from evomerge.methods import get_method
 from evomerge.recipe import Recipe, Slice
 
+_log = logging.getLogger("evomerge.merging")
 Destination = Callable[[str], Tensor | None]
 """Where a merged tensor shall be written: a tensor of as many entries, or None to skip it."""
 
@@ -44,6 +46,8 @@ class MergeSource:
         tables: measure deltas for every density at once, and look for NaN in all models before
             the first merge, as a search wants it; False for a single merge, which reads each
             tensor when its turn comes.
+        vocabulary_from: the model whose vocabulary recipes without a `tokenizer` block have, as in
+            an engine; None merges their rows place by place.
     """
 
     def __init__(
@@ -56,13 +60,20 @@ class MergeSource:
         cache: StatisticsCache | None = None,
         chunk: int = EAGER_CHUNK,
         tables: bool = True,
+        vocabulary_from: str | None = None,
     ) -> None:
         self.checkpoints = OpenModels(models)
         self.device = torch.device(device)
         self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
         self._tables = tables
-        self._knobs = KnobMaker(self.checkpoints, self._cache, tables=tables)
+        self._benches = Benches(
+            self.checkpoints,
+            self._cache,
+            notify or _log.info,
+            tables=tables,
+            vocabulary_from=vocabulary_from,
+        )
         self._layouts: dict[str, tuple[Layout, ...]] = {}
 
     def __enter__(self) -> "MergeSource":
@@ -78,6 +89,7 @@ class MergeSource:
 
     def close(self) -> None:
         """Let go of the mapped files."""
+        self._benches.clear()
         self.checkpoints.close()
         self._layouts.clear()
 
@@ -88,8 +100,12 @@ class MergeSource:
             if self._tables:
                 for name in recipe.all_models():
                     ensure_finite(self.checkpoints[name].index, self._cache)
-            self._layouts[key] = plan_layout(recipe, self.checkpoints)
+            self._layouts[key] = plan_layout(recipe, self.aligned(recipe).checkpoints)
         return self._layouts[key]
+
+    def aligned(self, recipe: Recipe) -> Aligned:
+        """A recipe's models in its vocabulary, and the tokenizer that goes with it."""
+        return self._benches.of(recipe).models
 
     def plan(self, recipe: Recipe) -> tuple[TensorPlan, ...]:
         """Validate a recipe and fill in every number.
@@ -107,7 +123,7 @@ class MergeSource:
             return
         for plan in self.plan(recipe):
             if not plan.layout.copy and 0 not in plan.layout.shape:
-                self._knobs.scalars(recipe, plan, layouts)
+                self._benches.of(recipe).scalars(recipe, plan, layouts)
 
     def merge(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, merged tensor) in output dtype. Each tensor is new.
@@ -168,43 +184,26 @@ class MergeSource:
             target.copy_(out.view(target.shape))
 
     def _merge_one(self, recipe: Recipe, plan: TensorPlan, out: Tensor) -> None:
-        layout = plan.layout
+        layout, bench = plan.layout, self._benches.of(recipe)
         if layout.copy:
-            self._copy(layout, out)
+            bench.copy(layout, out)
             return
         if out.numel() == 0:
             return
-        base = None if layout.base is None else self._tensor(layout.base)
-        models = [self._tensor(part) for part in layout.parts]
+        base, models = bench.tensors(layout)
         if not self._tables:
-            _check_finite(layout, base, models)
+            check_finite(layout, base, models)
         method = get_method(recipe.merge_method)
         if method.compute is not None:
             finite = self._runner.compute(method, plan, base, models, out)
         else:
-            scalars = self._knobs.scalars(recipe, plan, self.layouts(recipe))
+            scalars = bench.scalars(recipe, plan, self.layouts(recipe))
             finite = self._runner.run(method.name, scalars, base, models, out)
         if not finite:
             raise MergeError(
                 f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",
                 remedy="look for NaN in the models, or use smaller weights",
             )
-
-    def _copy(self, layout: Layout, out: Tensor) -> None:
-        pieces = [part for part in (layout.base, *layout.parts) if part is not None]
-        first = self._tensor(pieces[0])
-        for part in pieces[1:]:
-            if not torch.equal(first, self._tensor(part)):
-                raise CheckpointError(
-                    f"buffer {part.info.name!r} differs from {pieces[0].model}",
-                    where=part.model,
-                    remedy="merge fine-tunes of one base model only",
-                )
-        with torch.no_grad():
-            out.copy_(first.view(out.shape))
-
-    def _tensor(self, part: Part) -> Tensor:
-        return self.checkpoints[part.model].tensor(part.info)
 
 
 def merge_tensors(
@@ -234,21 +233,11 @@ def _structure(recipe: Recipe) -> str:
         (section.module, [(run.base_model, _bare(run)) for run in section.slices])
         for section in sections_of(recipe)
     ]
-    return repr((get_method(recipe.merge_method).base, recipe.base_model, sections))
+    return repr((get_method(recipe.merge_method).base, vocabulary_key(recipe), sections))
 
 
 def _bare(run: Slice) -> list[tuple[str, tuple[int, int] | None]]:
     return [(source.model, source.layer_range) for source in run.sources]
-
-
-def _check_finite(layout: Layout, base: Tensor | None, models: list[Tensor]) -> None:
-    given = [
-        *([] if base is None else [(layout.base, base)]),
-        *zip(layout.parts, models, strict=True),
-    ]
-    for part, tensor in given:
-        if part is not None and not all_finite(tensor):
-            raise nonfinite_error([part.info])
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from evomerge.errors import CheckpointError, RecipeError
 from evomerge.hub import model_folders
 from evomerge.layout import TOKENIZER_FILES
 from evomerge.merging.chat_templates import template_text, write_template
@@ -19,6 +18,7 @@ from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.modules import config_of
 from evomerge.merging.parts import slices_of
+from evomerge.merging.tokenizer import OutputTokenizer
 from evomerge.merging.writer import (
     MAX_SHARD,
     Declared,
@@ -106,9 +106,11 @@ def merge_to_folder(
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
-        tokenizer = _tokenizer_folder(recipe, source)
+        tokenizer = source.aligned(recipe).tokenizer
         reference = _reference(recipe, source)
         described = config_of(recipe, reference.index)
+        if tokenizer is not None:
+            described = tokenizer.config(described)
         check_space(out, total_bytes(declared) + (64 << 20))
         with model_folder(out) as folder:
             write_weights(
@@ -116,22 +118,9 @@ def merge_to_folder(
             )
             write_config(folder, described, recipe.output_dtype)
             (folder / CONFIG_FILE).write_text(config or dump_recipe(recipe), encoding="utf-8")
-            _write_side_files(folder, reference, tokenizer)
+            copy_side_files(reference.path, folder, SIDE_FILES)
+            _write_tokenizer(folder, reference, tokenizer, notify)
             _write_template(recipe, folder, source)
-
-
-def _refuse_alignment(recipe: Recipe) -> None:
-    tokenizer = recipe.tokenizer
-    if tokenizer and (tokenizer.source == "union" or tokenizer.tokens):
-        what = "tokens" if tokenizer.tokens else "union"
-        raise RecipeError(
-            f"tokenizer: {what}: rows of embeddings are not aligned yet",
-            remedy="use source: base, or a model with the same vocabulary, and no tokens",
-        )
-    if tokenizer and tokenizer.pad_to_multiple_of is not None:
-        raise RecipeError(
-            "tokenizer: pad_to_multiple_of: vocabularies are not padded yet", remedy="remove it"
-        )
 
 
 def models_of(recipe: Recipe) -> tuple[str, ...]:
@@ -148,24 +137,6 @@ def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:
     return source.checkpoints[name]
 
 
-def _tokenizer_folder(recipe: Recipe, source: MergeSource) -> Path:
-    """Where the tokenizer comes from; its model must have the base's vocabulary size."""
-    _refuse_alignment(recipe)
-    base = recipe.base_model or recipe.all_models()[0]
-    chosen = recipe.tokenizer.source if recipe.tokenizer else None
-    if chosen in {None, "base"} or chosen == base:
-        chosen = base
-    models = [source.checkpoints[name].index for name in (base, str(chosen))]
-    sizes = [model.config.get("vocab_size") for model in models]
-    if sizes[0] != sizes[1]:
-        raise CheckpointError(
-            f"tokenizer_source has {sizes[1]} tokens, the base model {sizes[0]}",
-            where=str(chosen),
-            remedy="use base, or a model with the same vocabulary",
-        )
-    return models[1].tokenizer_folder
-
-
 def _reported(
     tensors: Iterator[tuple[str, Tensor]], declared: list[Declared], progress: Report | None
 ) -> Iterator[tuple[str, Tensor]]:
@@ -177,9 +148,18 @@ def _reported(
             progress(Progress(name, number, len(declared), done, total))
 
 
-def _write_side_files(folder: Path, reference: Checkpoint, tokenizer: Path) -> None:
-    copy_side_files(reference.path, folder, SIDE_FILES)
-    copy_side_files(tokenizer, folder, TOKENIZER_FILES)
+def _write_tokenizer(
+    folder: Path,
+    reference: Checkpoint,
+    tokenizer: OutputTokenizer | None,
+    notify: Callable[[str], None] | None,
+) -> None:
+    if tokenizer is None:
+        copy_side_files(reference.index.tokenizer_folder, folder, TOKENIZER_FILES)
+    else:
+        tokenizer.write(folder)
+    if notify is not None and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        notify("the merged model has no tokenizer, as its base has none")
 
 
 def _write_template(recipe: Recipe, folder: Path, source: MergeSource) -> None:

@@ -20,13 +20,13 @@ class OpenModels(Mapping[str, Checkpoint]):
     """
 
     def __init__(self, folders: Folders) -> None:
-        self._folders = {name: Path(folder) for name, folder in folders.items()}
+        self.folders: Folders = {name: Path(folder) for name, folder in folders.items()}
         self._plain: dict[Path, Checkpoint] = {}
         self._models: dict[str, Checkpoint] = {}
 
     def __getitem__(self, name: str) -> Checkpoint:
         if name not in self._models:
-            self._models[name] = self._open(*folders_of(name, self._folders))
+            self._models[name] = self._open(*folders_of(name, self.folders))
         return self._models[name]
 
     def __iter__(self) -> Iterator[str]:

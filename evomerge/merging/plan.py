@@ -215,8 +215,14 @@ def _check_shapes(reference: Part, other: Part) -> None:
             f"tensor {other.info.name!r} has shape {list(other.info.shape)}, but "
             f"{list(reference.info.shape)} in {reference.model}",
             where=other.model,
-            remedy="merge models of one architecture and one vocabulary size",
+            remedy=_shape_remedy(reference.info.shape, other.info),
         )
+
+
+def _shape_remedy(shape: tuple[int, ...], other: TensorInfo) -> str:
+    if kind_of(other.name) in {"embedding", "head"} and other.shape[1:] == shape[1:]:
+        return "align the vocabularies by token: add tokenizer: {source: union}, or source: base"
+    return "merge models of one architecture"
 
 
 def by_layer(tensors: Iterable[str]) -> dict[int, list[str]]:

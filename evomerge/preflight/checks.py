@@ -13,9 +13,10 @@ from evomerge.layout import CheckpointIndex
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import find_problems
+from evomerge.merging.vocabulary import has_tokenizer
 from evomerge.preflight.fingerprint import digest, fingerprint, scope
 from evomerge.preflight.machine import check_machine, package_versions
-from evomerge.preflight.models import compare, read_models, vocabulary
+from evomerge.preflight.models import compare, read_models, vocabulary_notes
 from evomerge.space import SearchSpace
 from evomerge.spec import SearchSpec
 
@@ -26,12 +27,14 @@ class PreflightReport:
 
     spec: with metrics, directions and model revisions pinned.
     scope: within which scores may be reused.
+    notes: what is worth knowing and stops nothing, in sentences for people.
     """
 
     spec: SearchSpec
     space: SearchSpace
     scope: str
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def preflight(
@@ -68,7 +71,9 @@ def _report(spec: SearchSpec, indexes: list[CheckpointIndex]) -> PreflightReport
     prints = {name: fingerprint(index) for name, index in zip(names, indexes, strict=True)}
     pinned, tasks = _pin_objective(spec)
     space = bind_space(pinned, indexes[0])
-    return PreflightReport(pinned, space, scope(pinned, prints, tasks, versions), versions)
+    within = scope(pinned, prints, tasks, versions)
+    notes = vocabulary_notes(spec.models, indexes[0], indexes[1:])
+    return PreflightReport(pinned, space, within, versions, tuple(notes))
 
 
 def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
@@ -111,7 +116,7 @@ def _engine_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageE
             where="engine.name",
             remedy="use vllm, or another space than one over layers",
         )
-    if vocabulary(base.path) is None and not (base.path / "tokenizer.model").is_file():
+    if not has_tokenizer(base.path):
         yield SpecError(
             "the base model has no tokenizer, so it can answer no task",
             where=str(base.path),

@@ -1,15 +1,13 @@
-"""Do the models fit together? Shapes, names, vocabularies, tokenizers, finite weights."""
+"""Do the models fit together? Shapes, names, vocabularies."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 from evomerge.errors import CheckpointError
 from evomerge.hub import model_folders
 from evomerge.layout import CheckpointIndex, kind_of
 from evomerge.merging.indexes import read_model
+from evomerge.merging.vocabulary import Vocabulary, how_they_differ, vocabulary_of
 
 _SHOWN = 3
 
@@ -28,11 +26,38 @@ def read_models(names: Sequence[str]) -> tuple[list[CheckpointIndex], list[Check
 def compare(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[CheckpointError]:
     """Why `expert` cannot be merged with `base`."""
     yield from _names(base, expert)
-    shapes = list(_shapes(base, expert))
-    vocabulary = [problem for kind, problem in shapes if kind in {"embedding", "head"}]
+    try:
+        aligned = {*base.vocabulary_tensors} if _can_be_aligned(base, expert) else set()
+    except CheckpointError as problem:
+        yield problem
+        return
+    shapes = list(_shapes(base, expert, aligned))
+    vocabulary = [problem for name, problem in shapes if kind_of(name) in {"embedding", "head"}]
     yield from islice(vocabulary or [problem for _, problem in shapes], _SHOWN)
-    if not vocabulary:
-        yield from _tokenizers(base.tokenizer_folder, expert.tokenizer_folder)
+
+
+def vocabulary_notes(
+    names: Sequence[str], base: CheckpointIndex, experts: Sequence[CheckpointIndex]
+) -> Iterator[str]:
+    """What to tell about models with another vocabulary than the base's, which has the engine."""
+    ours = vocabulary_of(base.name, base)
+    for name, expert in zip(names, experts, strict=True):
+        theirs = vocabulary_of(name, expert)
+        if ours is None or theirs is None:
+            continue
+        if theirs.tokens is None and ours.tokens is not None:
+            yield f"{name} has no tokenizer: its rows are taken to be in the base model's order"
+        elif not theirs.same_as(ours):
+            yield (
+                f"{name}: its tokenizer {how_they_differ(ours, theirs)}; "
+                "its rows are aligned to the base model's, token by token"
+            )
+
+
+def _can_be_aligned(base: CheckpointIndex, expert: CheckpointIndex) -> bool:
+    """Whether rows can be moved to where the base has their tokens."""
+    known: list[Vocabulary | None] = [vocabulary_of(one.name, one) for one in (base, expert)]
+    return all(one is not None and one.tokens is not None for one in known)
 
 
 def _names(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[CheckpointError]:
@@ -49,51 +74,21 @@ def _names(base: CheckpointIndex, expert: CheckpointIndex) -> Iterator[Checkpoin
 
 
 def _shapes(
-    base: CheckpointIndex, expert: CheckpointIndex
+    base: CheckpointIndex, expert: CheckpointIndex, aligned: Set[str]
 ) -> Iterator[tuple[str, CheckpointError]]:
     for name, info in base.tensors.items():
         other = expert.tensors.get(name)
         if other is None or other.shape == info.shape:
             continue
+        if name in aligned and other.shape[1:] == info.shape[1:]:
+            continue
         kind = kind_of(name)
         what = "vocabulary sizes differ" if kind in {"embedding", "head"} else "shapes differ"
         yield (
-            kind,
+            name,
             CheckpointError(
                 f"{what}: {name} is {list(other.shape)}, in the base model {list(info.shape)}",
                 where=expert.name,
                 remedy="merge fine-tunes of the same base model, with the same vocabulary, only",
             ),
         )
-
-
-def _tokenizers(base: Path, expert: Path) -> Iterator[CheckpointError]:
-    ours, theirs = vocabulary(base), vocabulary(expert)
-    if ours is None or theirs is None or ours == theirs:
-        return
-    differing = sorted(
-        token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token)
-    )
-    yield CheckpointError(
-        f"its tokenizer differs from the base model's in {len(differing)} tokens, "
-        f"such as {differing[0]!r}",
-        where=str(expert / "tokenizer.json"),
-        remedy="merge models that share a tokenizer only",
-    )
-
-
-def vocabulary(path: Path) -> dict[str, int] | None:
-    """Token to id of a fast tokenizer, added tokens included; None where there is none."""
-    file = path / "tokenizer.json"
-    if not file.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"cannot be read as JSON ({error})", where=str(file), remedy="download it again"
-        ) from error
-    listed = content.get("model", {}).get("vocab", {})
-    tokens = listed if isinstance(listed, dict) else {t[0]: place for place, t in enumerate(listed)}
-    added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-    return {**tokens, **added}

@@ -1,17 +1,20 @@
-"""A search whose experts are adapters: checked, merged in place, scored and exported like any other."""
+"""Experts that are adapters, or have other vocabularies: checked, merged in place, scored, exported."""
 
 import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.self_test import canary, canary_prompts, reference
-from evomerge.export import export_candidate
+from evomerge.export import complete, export_candidate
 from evomerge.layout import read_index
 from evomerge.preflight import preflight
+from evomerge.recipe import Tokenizer
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.spec import SearchSpec
 from evomerge.store import open_store
@@ -90,3 +93,57 @@ def test_an_edited_adapter_is_another_model_to_a_search(spec, adapter):
         assert preflight(spec).scope != before
     finally:
         file.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def foreign(models, tmp_path_factory) -> Path:
+    """The second expert with its tokens in another order, and two more."""
+    folder = tmp_path_factory.mktemp("foreign") / "other"
+    shutil.copytree(models["two"], folder)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    tokens = content["model"]["vocab"]
+    rows = len(tokens)
+    ids = {token: rows - 1 - place + 2 for token, place in tokens.items()}
+    content["model"]["vocab"] = {"new1": 0, "new2": 1, **ids}
+    for token in content["added_tokens"]:
+        token["id"] = ids[token["content"]]
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    weights = load_file(folder / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        moved = torch.randn(rows + 2, weights[name].shape[1])
+        for token, place in tokens.items():
+            moved[ids[token]] = weights[name][place]
+        weights[name] = moved
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": rows + 2}))
+    return folder
+
+
+def test_an_expert_with_another_vocabulary_is_searched_in_the_bases(
+    models, foreign, spec, tmp_path, monkeypatch
+):
+    """Its rows stand where the base's tokens do: the search cannot tell it from the original."""
+    from evomerge.evaluation import make_evaluator
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    spec = spec.model_copy(update={"models": (str(foreign), models["one"])})
+    (note,) = preflight(spec).notes
+    assert str(foreign) in note
+    assert "token by token" in note
+    evaluator = make_evaluator(spec)
+    try:
+        prompts = canary_prompts(Path(models["base"]))
+        evaluator.apply(base_only(str(foreign)))
+        found = canary(evaluator.wrapper, prompts)
+        original = spec.model_copy(update={"models": (models["two"],)})
+        wanted = reference(original, model_folders(original), "float32", prompts)
+        assert (torch.tensor(found) - torch.tensor(wanted)).abs().max() < 1e-3
+    finally:
+        evaluator.close()
+
+
+def test_an_exported_candidate_says_that_its_rows_were_aligned(models, foreign):
+    recipe = base_only(str(foreign)).model_copy(update={"base_model": models["base"]})
+    assert complete(recipe).tokenizer == Tokenizer(source="base")
+    assert complete(base_only(models["two"])) == base_only(models["two"])

@@ -1,0 +1,105 @@
+"""What a recipe's tensors are merged with: its models in its vocabulary, and the numbers of its kernels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evomerge.errors import CheckpointError
+from evomerge.merging.align import Aligned, Notify, align
+from evomerge.merging.finite import nonfinite_error
+from evomerge.merging.knobs import KnobMaker, Scalars
+from evomerge.merging.measure import all_finite
+from evomerge.merging.opening import OpenModels
+from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.statistics import StatisticsCache
+from evomerge.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that the tensors of one recipe need."""
+
+    models: Aligned
+    knobs: KnobMaker
+
+    def scalars(self, recipe: Recipe, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
+        """The numbers of one tensor's kernel."""
+        return self.knobs.scalars(recipe, plan, layouts)
+
+    def tensors(self, layout: Layout) -> tuple[Tensor | None, list[Tensor]]:
+        """The base's tensor, where there is one, and the models'."""
+        base = None if layout.base is None else self._tensor(layout.base)
+        return base, [self._tensor(part) for part in layout.parts]
+
+    def copy(self, layout: Layout, out: Tensor) -> None:
+        """Write a tensor that is not merged. Raises CheckpointError where the models' differ."""
+        pieces = [part for part in (layout.base, *layout.parts) if part is not None]
+        first = self._tensor(pieces[0])
+        for part in pieces[1:]:
+            if not torch.equal(first, self._tensor(part)):
+                raise CheckpointError(
+                    f"buffer {part.info.name!r} differs from {pieces[0].model}",
+                    where=part.model,
+                    remedy="merge fine-tunes of one base model only",
+                )
+        with torch.no_grad():
+            out.copy_(first.view(out.shape))
+
+    def _tensor(self, part: Part) -> Tensor:
+        return self.models.checkpoints[part.model].tensor(part.info)
+
+
+class Benches:
+    """A bench for each set of models and vocabulary, made once.
+
+    Args:
+        tables, vocabulary_from: as in `MergeSource`.
+    """
+
+    def __init__(
+        self,
+        models: OpenModels,
+        cache: StatisticsCache,
+        notify: Notify,
+        *,
+        tables: bool,
+        vocabulary_from: str | None,
+    ) -> None:
+        self._models = models
+        self._cache = cache
+        self._notify = notify
+        self._tables = tables
+        self._vocabulary_from = vocabulary_from
+        self._known: dict[object, Bench] = {}
+
+    def of(self, recipe: Recipe) -> Bench:
+        """The bench of a recipe. Raises CheckpointError and RecipeError."""
+        key = vocabulary_key(recipe)
+        if key not in self._known:
+            aligned = align(recipe, self._models, self._notify, self._vocabulary_from)
+            knobs = KnobMaker(aligned.checkpoints, self._cache, tables=self._tables)
+            self._known[key] = Bench(aligned, knobs)
+        return self._known[key]
+
+    def clear(self) -> None:
+        """Let go of the models."""
+        self._known.clear()
+
+
+def vocabulary_key(recipe: Recipe) -> str:
+    """What the vocabulary of a recipe, and which rows it has, depend on."""
+    tokenizer = None if recipe.tokenizer is None else recipe.tokenizer.model_dump_json()
+    return repr((recipe.base_model, recipe.all_models(), tokenizer))
+
+
+def check_finite(layout: Layout, base: Tensor | None, models: Sequence[Tensor]) -> None:
+    """Raise CheckpointError where a tensor that is about to be merged holds NaN or infinity."""
+    given = [
+        *([] if base is None else [(layout.base, base)]),
+        *zip(layout.parts, models, strict=True),
+    ]
+    for part, tensor in given:
+        if part is not None and not all_finite(tensor):
+            raise nonfinite_error([part.info])
