@@ -168,8 +168,8 @@ class Recipe(Frozen):
 
     @property
     def parts(self) -> "tuple[Recipe | Module, ...]":
-        """Whatever can list models or slices: the recipe, then its modules."""
-        return (self, *(self.modules or {}).values())
+        """Whatever can list models or slices: the recipe, then its modules by name."""
+        return (self, *(module for _, module in sorted((self.modules or {}).items())))
 
     def sources(self) -> Iterator[Source]:
         """Every source, in file order."""

@@ -14,6 +14,7 @@ from evomerge.cli import (
     follow,
     maintenance,
     merge,
+    recipe,
     run,
 )
 
@@ -60,6 +61,7 @@ app.command("query", rich_help_panel=ANSWERS)(answers.query)
 app.command("report", rich_help_panel=ANSWERS)(answers.report)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
+app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("schema", rich_help_panel=TOOLS)(maintenance.schema)
 app.add_typer(maintenance.db, name="db", rich_help_panel=TOOLS)

@@ -35,14 +35,14 @@ class Placed(NamedTuple):
 
 
 def sections_of(recipe: Recipe) -> tuple[Section, ...]:
-    """Every module, in file order."""
+    """Every module, by name: equal recipes must give equal models, masks and all."""
     if recipe.modules is None:
         return (_section(None, recipe),)
-    return tuple(_section(name, module) for name, module in recipe.modules.items())
+    return tuple(_section(name, module) for name, module in sorted(recipe.modules.items()))
 
 
 def slices_of(recipe: Recipe) -> tuple[Slice, ...]:
-    """The slices of all modules, in file order."""
+    """The slices of all modules, in the order of `sections_of`."""
     return tuple(run for section in sections_of(recipe) for run in section.slices)
 
 

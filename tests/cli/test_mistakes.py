@@ -59,6 +59,17 @@ CASES = {
     "an export of an unknown candidate": lambda f: ("export", "987654", f / "out"),
     "an export of a number that the search lacks": lambda f: ("export", "done-one:99", f / "out"),
     "an export of an unknown search": lambda f: ("export", "nope", f / "out"),
+    "a recipe that is not there": lambda f: ("recipe", "show", f / "no.yml"),
+    "a recipe of an unknown search": lambda f: ("recipe", "show", "nope"),
+    "a recipe of a folder without one": lambda f: ("recipe", "show", f),
+    "a recipe that is none": lambda f: ("recipe", "convert", full(f) / "mine.txt"),
+    "a recipe written over a file": lambda f: (
+        *("recipe", "convert", "done-one", "-o", full(f) / "mine.txt"),
+    ),
+    "a recipe as a table to read back": lambda f: (
+        *("recipe", "convert", "done-one", "--format", "table"),
+    ),
+    "recipes that are not there": lambda f: ("recipe", "diff", f / "no.yml", "done-one"),
     "detaching without a cluster": lambda f: ("resume", "done-one", "--detach"),
     "an address that nobody answers": lambda f: ("submit", write_search(f), "--address", "no-port"),
     "an unknown command": lambda f: ("optimise",),

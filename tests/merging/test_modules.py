@@ -128,6 +128,15 @@ def test_each_module_numbers_its_own_layers(checkpoints):
     assert [found[f"{VISION}.blocks.{layer}.attn.proj.weight"] for layer in range(2)] == [1, 2]
 
 
+def test_the_order_of_modules_in_the_file_changes_nothing(checkpoints):
+    one = parse_recipe(MODULES)
+    other = one.model_copy(update={"modules": dict(reversed(one.modules.items()))})
+    assert other.recipe_id == one.recipe_id
+    assert other.all_models() == one.all_models()
+    assert plan_layout(other, checkpoints) == plan_layout(one, checkpoints)
+    assert weights_of(checkpoints, other) == weights_of(checkpoints, one)
+
+
 def test_stacks_without_modules_have_positions_of_their_own_too(checkpoints):
     source = Source(model="a", parameters={"weight": (Rule(value=(1.0, 2.0)),)})
     found = weights_of(checkpoints, Recipe(merge_method="linear", models=(source,)))
