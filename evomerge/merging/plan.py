@@ -250,6 +250,10 @@ def resolve(recipe: Recipe, layouts: tuple[Layout, ...]) -> Iterator[TensorPlan]
         own = tuple(_own(recipe, method, part, layout, piece) for piece in layout.parts)
         if shared.get("normalize") and not layout.copy:
             _check_weights([float(values["weight"]) for values in own], layout.name)
+        if method.check is not None and (problem := method.check(shared, own)):
+            raise MergeError(
+                problem, where=layout.name, remedy=f"see what {method.name} accepts: docs/methods.md"
+            )
         yield TensorPlan(layout, shared, own)
 
 

@@ -185,6 +185,7 @@ class Method:
     otherwise; `endpoint` that the base is one of the models merged (slerp); `optional` that it only
     supplies shapes and tokenizer (linear).
     min_models, max_models: how many models besides a base that is not merged itself.
+    check: what is wrong with parameters that are each right by themselves; None for nothing.
     vectors: for methods with `coefficients` what their inner products are taken over; None for none.
     """
 
@@ -203,6 +204,7 @@ class Method:
     coefficients: Coefficients | None = None
     vectors: Callable[[Values], Span] | None = None
     vote: str = "sum"
+    check: Callable[[Values, Sequence[Values]], str | None] | None = None
 
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.compute is None):

@@ -23,8 +23,7 @@ def ramplus(tensors: Tensors) -> Any:
         mine = delta != 0
         unshared = max(int((mine & alone).sum()), epsilon)
         share = min(max(int((mine & ~alone).sum()) / unshared, 0.0), alpha)
-        gain = counts.new_full((), 1.0 + r * share).to(delta.dtype)
-        total = total + (delta * gain).where(alone, delta / counts.clamp_min(1))
+        total = total + (delta * (1.0 + r * share)).where(alone, delta / counts.clamp_min(1))
     return tensors.base + total
 
 
