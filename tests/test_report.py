@@ -9,7 +9,7 @@ import pytest
 from evomerge.controller.events import ignore
 from evomerge.errors import NotFoundError, ResourceError
 from evomerge.fitness import Split
-from evomerge.recipe import Recipe, Rule, Source
+from evomerge.recipe import Recipe, Rule, Source, constant
 from evomerge.report import write_report
 from evomerge.report.charts import Scale, cost_bar, history_chart, lead_chart, ticks
 from evomerge.report.data import Failure, Point, gather
@@ -226,5 +226,15 @@ def test_switches_are_not_drawn():
         base_model="b",
         models=(Source(model="x", parameters={"weight": (Rule(value=1.0),)}),),
         parameters={"normalize": (Rule(value=True),)},
+    )
+    assert [found.parameter for found in heat_maps(recipe)] == ["weight"]
+
+
+def test_options_are_not_drawn():
+    recipe = Recipe(
+        merge_method="ties",
+        base_model="b",
+        models=(Source(model="a", parameters={"weight": constant(0.5)}),),
+        parameters={"election": constant("count"), "scope": constant("model")},
     )
     assert [found.parameter for found in heat_maps(recipe)] == ["weight"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evomerge.recipe import Recipe, Settings, Source, constant
+from evomerge.recipe import Recipe, Scalar, Settings, Source, constant
 
 TASK_ARITHMETIC_LAMBDA = 0.4
 TIES_DENSITY = 0.2
@@ -25,6 +25,13 @@ class Baseline:
     label: str
     recipe: Recipe
     weights: Mapping[str, float]
+
+    @property
+    def settings(self) -> dict[str, Scalar]:
+        """The parameters of its recipe that are one value for everything, by name."""
+        blocks = [*(source.parameters for source in self.recipe.sources()), self.recipe.parameters]
+        first = {name: setting[0].value for block in blocks for name, setting in block.items()}
+        return {name: value for name, value in first.items() if not isinstance(value, tuple)}
 
 
 def fixed_baselines(

@@ -6,6 +6,7 @@ the store already, and goes on where the path ends. Fresh run and resume are one
 """
 
 from evomerge.controller.baseline_phase import best_baseline, score_baselines
+from evomerge.controller.baselines import Baseline
 from evomerge.controller.events import Listener, Note, ignore
 from evomerge.controller.evolution import Evolution
 from evomerge.controller.finals import run_finals
@@ -75,12 +76,13 @@ class Controller:
         baselines = score_baselines(ledger, self._listener, self._space.spec.seed)
         best = best_baseline(baselines)
         self._listener(Note(f"the search starts near the best baseline: {best.label}"))
-        weights = {model: best.weights.get(model, 0.0) for model in self._search.spec.models}
-        Evolution(ledger, self._space, self._listener).run(self._encode_start(weights))
+        Evolution(ledger, self._space, self._listener).run(self._encode_start(best))
         run_finals(ledger, baselines, self._listener)
 
-    def _encode_start(self, weights: dict[str, float]) -> Genome:
-        return self._space.encode({"weight": weights, "lambda": 1.0})
+    def _encode_start(self, best: Baseline) -> Genome:
+        weights = {model: best.weights.get(model, 0.0) for model in self._search.spec.models}
+        values = {**best.settings, "weight": weights, "lambda": 1.0}
+        return self._space.encode(values, best.recipe.merge_method)
 
     def _set_status(self, status: SearchStatus, message: str | None = None) -> SearchStatus:
         self._store.set_status(self._search.id, status, message=message)

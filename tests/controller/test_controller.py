@@ -71,6 +71,38 @@ def test_the_search_improves_on_the_experts_and_their_average(store, tmp_path):
     assert best > max(fitness[c.id] for c in trivial)
 
 
+def test_the_start_has_the_method_and_the_settings_of_the_best_baseline(store, tmp_path):
+    space = {
+        "method": {"choice": ["sce", "linear", "ties", "dare_ties", "task_arithmetic"]},
+        "weight": {"range": [0, 2], "per": ["model"]},
+        "density": {"range": [0.05, 1], "per": ["model"], "step": 0.001},
+        "normalize": {"choice": [False, True]},
+    }
+    strategy = {"name": "random", "population_size": 2}  # asks for the start first
+    search = _submit(
+        store, fake_spec(tmp_path, space=space, strategy=strategy, budget={"candidates": 2})
+    )
+    _run(store, search)
+    fitness = {e.candidate_id: e.fitness or 0.0 for e in store.evaluations(search, Split.SEARCH)}
+    candidates = store.candidates(search)
+    rivals = [c for c in candidates if c.origin is Origin.BASELINE]
+    best = max(rivals, key=lambda candidate: fitness[candidate.id])
+    start = next(c for c in candidates if c.origin is Origin.SEARCH)
+    assert start.recipe.merge_method == best.recipe.merge_method
+    for own, wanted in zip(start.recipe.sources(), best.recipe.sources(), strict=True):
+        assert own.parameters.get("density") == wanted.parameters.get("density")
+    if "normalize" in best.recipe.parameters:
+        assert start.recipe.parameters["normalize"] == best.recipe.parameters["normalize"]
+
+
+def test_stacked_layers_and_every_kind_of_gene_are_searched_like_any_other(store, tmp_path):
+    space = {"method": "passthrough", "layers": {"max_layers": 6, "repeats": 2}}
+    search = _submit(store, fake_spec(tmp_path, space=space, budget={"candidates": 12}))
+    assert _run(store, search) is SearchStatus.FINISHED
+    tried = [c for c in store.candidates(search) if c.origin is Origin.SEARCH]
+    assert {c.recipe.merge_method for c in tried} == {"passthrough"}
+
+
 def test_the_same_seed_gives_the_same_history(tmp_path):
     spec = fake_spec(tmp_path)
     histories = []
