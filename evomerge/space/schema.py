@@ -1,12 +1,15 @@
 """The JSON schema of `space:` as files are written: parameters stand beside `method`.
 
 Each parameter is spelt out from the methods' declarations, so that an editor completes options and
-marks values that a method does not take.
+marks values that a method does not take. Methods of other packages are among them where installed.
 """
 
+from contextlib import suppress
+from importlib.metadata import entry_points
 from typing import Any
 
-from evomerge.methods import METHODS, Parameter
+from evomerge.errors import RecipeError
+from evomerge.methods import ENTRY_POINTS, METHODS, Method, Parameter, get_method
 
 Schema = dict[str, Any]
 
@@ -15,13 +18,24 @@ def spell_out_parameters(schema: Schema) -> None:
     """Put every parameter of every method beside `method`, instead of a map of any names."""
     arms = schema["properties"].pop("parameters")["additionalProperties"]
     a_range = next(iter(arms.values()))[0]  # the first arm; pydantic names it as it likes
-    schema["properties"]["method"] = _of_options(sorted(METHODS), "A merge method, or several.")
+    methods = _methods()
+    names = sorted(method.name for method in methods)
+    schema["properties"]["method"] = _of_options(names, "A merge method, or several.")
     declared: dict[str, list[Parameter]] = {}
-    for method in METHODS.values():
+    for method in methods:
         for parameter in method.parameters:
             declared.setdefault(parameter.name, []).append(parameter)
     for name, parameters in declared.items():
         schema["properties"][name] = _parameter(parameters, a_range)
+
+
+def _methods() -> list[Method]:
+    """All methods that can be named here and now; broken packages are reported when they are used."""
+    found = dict(METHODS)
+    for point in entry_points(group=ENTRY_POINTS):
+        with suppress(RecipeError):
+            found.setdefault(point.name, get_method(point.name))
+    return list(found.values())
 
 
 def _parameter(declared: list[Parameter], a_range: Schema) -> Schema:

@@ -51,6 +51,11 @@ class SearchSpace:
     def dimension(self) -> int:
         return len(self.genes)
 
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """For each gene into how many equal parts [0, 1] is cut, one a value; 0 for a continuum."""
+        return tuple(gene.cells for gene in self.genes)
+
     def decode(self, genome: Genome) -> Recipe:
         """The recipe of a genome in [0, 1]^D. Raises ValueError on another length."""
         if len(genome) != self.dimension:

@@ -32,6 +32,13 @@ class Range(Frozen):
     integer: bool = False
     filters: dict[str, str] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping(cls, data: object) -> object:
+        if not isinstance(data, dict | Range):
+            raise ValueError("a range is written {range: [low, high]}")
+        return data
+
     @model_validator(mode="after")
     def _ordered(self) -> "Range":
         low, high = self.range
@@ -139,6 +146,13 @@ class Choice(Frozen):
 
     choice: tuple[Option, ...] = Field(min_length=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping(cls, data: object) -> object:
+        if not isinstance(data, dict | Choice):
+            raise ValueError("options are written {choice: [one, other]}")
+        return data
+
     @model_validator(mode="after")
     def _differ(self) -> "Choice":
         kinds = [(type(option), option) for option in self.choice]
@@ -183,10 +197,12 @@ def parameter_arm(value: object) -> str:
         return type(value).__name__
     if isinstance(value, Choice):
         return "Choice"
+    if isinstance(value, list | tuple | Range):
+        return "Range"
     if isinstance(value, dict):
         near = "range" not in value and get_close_matches("choice", map(str, value))
         return "Choice" if near else "Range"
-    return "Range" if isinstance(value, Range) else "float"
+    return "float"
 
 
 MethodField = Annotated[

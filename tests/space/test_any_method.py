@@ -113,7 +113,7 @@ def test_options_and_switches_are_genes_cut_into_equal_parts() -> None:
         },
     )
     space = SearchSpace(spec, "org/base", MODELS, index_of("llama", 2))
-    assert [gene.cells for gene in space.genes] == [2, 2]
+    assert space.cells == (2, 2)
     first, last = space.decode(np.array([0.2, 0.2])), space.decode(np.array([0.8, 0.8]))
     assert evaluate(first.parameters["election"], "x", 0) == "sum"
     assert evaluate(last.parameters["election"], "x", 0) == "count"

@@ -1,10 +1,14 @@
 """The JSON schema of a space: what an editor completes, accepts and marks."""
 
+from dataclasses import replace
+from importlib.metadata import EntryPoint, EntryPoints
+
 import jsonschema
 import pytest
 
-from evomerge.methods import METHODS
-from evomerge.space import SpaceSpec
+from evomerge import methods
+from evomerge.methods import METHODS, Parameter
+from evomerge.space import SpaceSpec, schema
 
 SCHEMA = SpaceSpec.model_json_schema()
 
@@ -58,3 +62,25 @@ def test_editors_mark_what_is_refused(space: dict) -> None:
         jsonschema.validate(space, SCHEMA)
     with pytest.raises(ValueError):
         SpaceSpec.model_validate(space)
+
+
+OUTSIDE = replace(
+    METHODS["linear"], name="outside", parameters=(Parameter("warmth", "of the merge", 0.5),)
+)
+
+
+def test_methods_of_other_packages_are_completed_where_they_can_be_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = EntryPoints(
+        EntryPoint(name, f"{__name__}:{name.upper()}", methods.ENTRY_POINTS)
+        for name in ("outside", "broken")
+    )
+    monkeypatch.setattr(methods, "_points", lambda: tuple(points))
+    monkeypatch.setattr(schema, "entry_points", lambda group: points)
+    methods._from_outside.cache_clear()
+    found = SpaceSpec.model_json_schema()
+    methods._from_outside.cache_clear()
+    assert found["properties"]["warmth"]["description"] == "of the merge"
+    assert "outside" in found["properties"]["method"]["anyOf"][0]["enum"]
+    assert "broken" not in found["properties"]["method"]["anyOf"][0]["enum"]
