@@ -86,9 +86,8 @@ class KnobMaker:
     def _dots(self, span: Span, layout: Layout, layouts: Sequence[Layout]) -> NDArray[np.float64]:
         if span != "model":
             return self._products(layout, _AXES[span])
-        total: NDArray[np.float64] = np.sum(
-            [self._products(other, None) for other in layouts if not other.copy], axis=0
-        )
+        merged = [other for other in layouts if not other.copy and 0 not in other.shape]
+        total: NDArray[np.float64] = np.sum([self._products(x, None) for x in merged], axis=0)
         return total
 
     def _products(self, layout: Layout, axis: int | None) -> NDArray[np.float64]:

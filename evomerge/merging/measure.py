@@ -281,7 +281,7 @@ def inner_products(
     pointers = (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in kept[: len(tensors)]))
     codes = (ctypes.c_int32 * len(tensors))(*(_CODES[x.dtype] for x in tensors))
     origin = (None, 0) if base is None else (kept[-1].data_ptr(), _CODES[base.dtype])
-    block = BLOCK if axis is None else tensors[0].shape[-1]
+    block = BLOCK if axis is None else (tensors[0].shape or (1,))[-1]
 
     def work(span: tuple[int, int]) -> NDArray[np.float64]:
         blocks = -(-(span[1] - span[0]) // block)

@@ -62,7 +62,7 @@ class MergeSource:
         tables: bool = True,
         vocabulary_from: str | None = None,
     ) -> None:
-        self.checkpoints = OpenModels(models)
+        self.checkpoints = OpenModels(models, notify or _log.info)
         self.device = torch.device(device)
         self._runner = Runner(self.device, fused, notify, chunk)
         self._cache = cache or StatisticsCache()
@@ -114,7 +114,14 @@ class MergeSource:
         CheckpointError, and MergeError where weights cancel.
         """
         validate(recipe)
-        return tuple(resolve(recipe, self.layouts(recipe)))
+        plans = tuple(resolve(recipe, self.layouts(recipe)))
+        whole = any(plan.values.get("scope") == "model" for plan in plans)
+        if whole and not self._tables:
+            # What is measured over a whole model must not meet the first NaN halfway.
+            bench = self._benches.of(recipe)
+            for layout in (plan.layout for plan in plans if not plan.layout.copy):
+                check_finite(layout, *bench.tensors(layout))
+        return plans
 
     def prepare(self, recipe: Recipe) -> None:
         """Measure what the recipe needs (thresholds), so that merging it is fast at once."""

@@ -38,7 +38,7 @@ class WholeModelCuts:
         merged = [
             (other, part)
             for other in layouts
-            if not other.copy
+            if not other.copy and 0 not in other.shape
             for part in other.parts
             if part.model == model
         ]
