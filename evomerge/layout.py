@@ -18,7 +18,7 @@ KIND_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("norm", ("norm", "ln_")),
     ("head", ("lm_head", "embed_out")),
     ("embedding", ("embed", "wte", "wpe")),
-    ("attention", ("attn", "attention")),
+    ("attention", ("attn", "attention", "Attention")),
     ("mlp", ("",)),
 )
 """Tensor kinds in order of precedence, each with the substrings that make a name belong to it."""

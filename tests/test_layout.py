@@ -57,7 +57,7 @@ def test_offsets_point_at_the_bytes_that_safetensors_reads(folder: Path) -> None
         ("transformer.wte.weight", "embedding", None),
         ("gpt_neox.layers.1.attention.dense.weight", "attention", 1),
         ("embed_out.weight", "head", None),
-        ("encoder.block.4.layer.0.SelfAttention.q.weight", "mlp", 4),
+        ("encoder.block.4.layer.0.SelfAttention.q.weight", "attention", 4),
     ],
 )
 def test_kind_and_layer_follow_from_the_name(name: str, kind: str, layer: int | None) -> None:

@@ -3,14 +3,14 @@
 One folder is opened once, however many models are made of it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from evomerge.layout import read_index
 from evomerge.merging.adapted import AdaptedCheckpoint
 from evomerge.merging.adapter import read_adapter
 from evomerge.merging.checkpoint import Checkpoint
-from evomerge.merging.indexes import Folders, folders_of
+from evomerge.merging.indexes import Folders, check_layers, folders_of
 
 
 class OpenModels(Mapping[str, Checkpoint]):
@@ -19,7 +19,8 @@ class OpenModels(Mapping[str, Checkpoint]):
     Raises CheckpointError for a name without a folder, and for a model that cannot be used.
     """
 
-    def __init__(self, folders: Folders) -> None:
+    def __init__(self, folders: Folders, notify: Callable[[str], None] | None = None) -> None:
+        self._notify = notify
         self.folders: Folders = {name: Path(folder) for name, folder in folders.items()}
         self._plain: dict[Path, Checkpoint] = {}
         self._models: dict[str, Checkpoint] = {}
@@ -42,7 +43,14 @@ class OpenModels(Mapping[str, Checkpoint]):
 
     def _open(self, folder: Path, adapter: Path | None = None) -> Checkpoint:
         if folder not in self._plain:
-            self._plain[folder] = Checkpoint(read_index(folder))
+            self._plain[folder] = self._read(folder)
         if adapter is None:
             return self._plain[folder]
         return AdaptedCheckpoint(self._plain[folder], Checkpoint(read_adapter(adapter)))
+
+    def _read(self, folder: Path) -> Checkpoint:
+        index = read_index(folder)
+        odd = check_layers(index)
+        if odd and self._notify:
+            self._notify(f"{folder}: {odd}")
+        return Checkpoint(index)
