@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from evomerge.errors import MergeError
-from evomerge.evaluation.depth import empty_layers
+from evomerge.errors import EngineError, MergeError
+from evomerge.evaluation.depth import depth_arguments, empty_layers
 from tests.evaluation.stacked_engine import STACKS
 from tests.evaluation.test_against_fresh_engines import run
 
@@ -56,3 +56,22 @@ def test_an_engine_without_room_takes_recipes_of_its_own_depth_alone():
     with pytest.raises(MergeError, match="2 layers, the engine 3"):
         empty_layers(shapes, 3, exact=True)
     assert empty_layers(shapes, 3, exact=False) == {"model.layers.2.mlp.weight": (2, 2)}
+
+
+def test_an_engine_is_told_of_more_layers_of_the_kind_that_there_is(tmp_path):
+    from transformers import Qwen2Config
+
+    Qwen2Config(num_hidden_layers=3).save_pretrained(tmp_path)
+    found = depth_arguments(str(tmp_path), 5)
+    assert found["load_format"] == "dummy", "the file has no weights for some of them"
+    assert found["hf_overrides"]["num_hidden_layers"] == 5
+    assert found["hf_overrides"]["layer_types"] == ["full_attention"] * 5
+
+
+def test_no_engine_is_built_deeper_where_layers_differ_in_kind(tmp_path):
+    from transformers import Gemma3TextConfig
+
+    Gemma3TextConfig(num_hidden_layers=8).save_pretrained(tmp_path)
+    with pytest.raises(EngineError, match="differ in kind") as caught:
+        depth_arguments(str(tmp_path), 10)
+    assert caught.value.remedy
