@@ -19,11 +19,16 @@ from evomerge.recipe import Frozen
 from evomerge.resources import resource_folder
 from evomerge.space import SpaceSpec, count_problems
 
+SOUP = "greedy_soup"
+
 
 class StrategySpec(Frozen):
-    """Which optimiser, and its settings; `auto` population is the strategy's own choice."""
+    """Which optimiser, and its settings; `auto` population is the strategy's own choice.
 
-    name: Literal["cma", "random"] = "cma"
+    `greedy_soup` needs no optimiser: it averages models, best first, while the average gets better.
+    """
+
+    name: Literal["cma", "random", "greedy_soup"] = "cma"
     sigma0: float = Field(0.25, gt=0, le=1)
     population_size: Annotated[
         Annotated[int, Field(ge=2), Tag("int")] | Annotated[Literal["auto"], Tag("auto")],

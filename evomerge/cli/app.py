@@ -16,6 +16,7 @@ from evomerge.cli import (
     merge,
     recipe,
     run,
+    soup,
 )
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.command("run", rich_help_panel=SEARCHING)(run.run)
 app.command("submit", rich_help_panel=SEARCHING)(run.submit)
 app.command("validate", rich_help_panel=SEARCHING)(run.validate)
 app.command("resume", rich_help_panel=SEARCHING)(run.resume)
+app.command("soup", rich_help_panel=SEARCHING)(soup.soup)
 app.command("status", rich_help_panel=FOLLOWING)(follow.status)
 app.command("list", rich_help_panel=FOLLOWING)(follow.list_searches)
 app.command("watch", rich_help_panel=FOLLOWING)(follow.watch)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from evomerge.controller.events import Event, PhaseStarted, Scored
 from evomerge.fitness import Split
+from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import (
     CandidateRecord,
@@ -63,4 +64,6 @@ def expected_totals(search: SearchRecord, phases: list[str]) -> dict[str, int]:
     experts, budget = len(search.spec.models), search.spec.budget.candidates
     there = {phase: phases.count(phase) for phase in PHASES}
     planned = {"baselines": 2 * experts + 5, "search": budget}
+    if search.spec.strategy.name == SOUP:
+        planned = {"baselines": 2 * experts + 1, "search": 1}
     return {phase: max(planned.get(phase, 0), count) for phase, count in there.items()}

@@ -202,10 +202,16 @@ def checking() -> Iterator[None]:
 
 
 def show(store: SQLStore, search_id: str, format: Format) -> None:
-    """The results table of a search that has ended."""
+    """The results table of a search that has ended; of a soup also its steps."""
     from evomerge.cli.tables import print_results
     from evomerge.results import read_results
+    from evomerge.spec import SOUP
 
+    if store.search(search_id).spec.strategy.name == SOUP:
+        from evomerge.cli.soup import show_soup
+
+        show_soup(store, search_id, format)
+        return
     print_results(read_results(store, store.search(search_id)), format)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines
+from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines, plain_soups
 from evomerge.controller.events import Listener, PhaseStarted
 from evomerge.controller.ledger import Ledger, headline_scores, rank_key
 from evomerge.errors import EvaluationError
@@ -25,11 +25,21 @@ def score_baselines(ledger: Ledger, listener: Listener, seed: int) -> list[Score
     spec = ledger.search.spec
     fixed = fixed_baselines(spec.base_model, spec.models, dtype=spec.out_dtype, seed=seed)
     listener(PhaseStarted("baselines", len(fixed) + len(spec.models)))
-    scored = _score(ledger, fixed)
-    ledger.references = _references(ledger, scored)
-    graded = ledger.grade([row.evaluation for row in scored])
-    scored = [replace(row, evaluation=e) for row, e in zip(scored, graded, strict=True)]
-    return [*scored, _greedy_soup(ledger, scored[1 : 1 + len(spec.models)])]
+    scored = _score_first(ledger, fixed)
+    (soup,) = _score(ledger, [_greedy_soup(ledger, scored)])
+    return [*scored, soup]
+
+
+def score_soup(ledger: Ledger, listener: Listener) -> list[ScoredBaseline]:
+    """A greedy soup as the one candidate of a search; returns the baselines beside it."""
+    spec = ledger.search.spec
+    plain = plain_soups(spec.base_model, spec.models, dtype=spec.out_dtype)
+    listener(PhaseStarted("baselines", len(plain) + len(spec.models) - 1))
+    scored = _score_first(ledger, plain)
+    soup = _greedy_soup(ledger, scored)
+    listener(PhaseStarted("search", 1))
+    _score(ledger, [soup], Origin.SEARCH)
+    return scored
 
 
 def best_baseline(scored: Sequence[ScoredBaseline]) -> Baseline:
@@ -37,9 +47,19 @@ def best_baseline(scored: Sequence[ScoredBaseline]) -> Baseline:
     return max(scored, key=lambda row: rank_key(row.evaluation)).baseline
 
 
-def _score(ledger: Ledger, baselines: Sequence[Baseline]) -> list[ScoredBaseline]:
+def _score_first(ledger: Ledger, fixed: Sequence[Baseline]) -> list[ScoredBaseline]:
+    """Score the baselines from which the references of the objective come, then grade them."""
+    scored = _score(ledger, fixed)
+    ledger.references = _references(ledger, scored)
+    graded = ledger.grade([row.evaluation for row in scored])
+    return [replace(row, evaluation=e) for row, e in zip(scored, graded, strict=True)]
+
+
+def _score(
+    ledger: Ledger, baselines: Sequence[Baseline], origin: Origin = Origin.BASELINE
+) -> list[ScoredBaseline]:
     new = [
-        ledger.new(baseline.recipe, place, Origin.BASELINE, label=baseline.label)
+        ledger.new(baseline.recipe, place, origin, label=baseline.label)
         for place, baseline in enumerate(baselines)
     ]
     candidates = ledger.add(new)
@@ -59,11 +79,11 @@ def _references(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> References:
     return make_references(ledger.search.spec.objective, base, experts)
 
 
-def _greedy_soup(ledger: Ledger, experts: Sequence[ScoredBaseline]) -> ScoredBaseline:
+def _greedy_soup(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> Baseline:
+    """The soup that is left when every expert was tried; base and experts come first in `scored`."""
     spec = ledger.search.spec
-    ranked = sorted(
-        zip(spec.models, experts, strict=True), key=lambda pair: rank_key(pair[1].evaluation)
-    )[::-1]
+    experts = zip(spec.models, scored[1:], strict=False)
+    ranked = sorted(experts, key=lambda pair: rank_key(pair[1].evaluation))[::-1]
     greedy = GreedySoup(
         spec.base_model,
         [model for model, _ in ranked],
@@ -73,5 +93,4 @@ def _greedy_soup(ledger: Ledger, experts: Sequence[ScoredBaseline]) -> ScoredBas
     while (trial := greedy.next_trial()) is not None:
         (row,) = _score(ledger, [trial])
         greedy.tell(rank_key(row.evaluation))
-    (result,) = _score(ledger, [greedy.result()])
-    return result
+    return greedy.result()

@@ -39,9 +39,7 @@ def fixed_baselines(
 ) -> list[Baseline]:
     """Base, each expert, uniform average, task arithmetic, TIES, DARE-TIES."""
     share = 1 / len(models)
-    singles = [(f"expert {_short(model)}", [model]) for model in models]
-    soups = [("base", [base]), *singles, ("uniform average", list(models))]
-    baselines = [soup(label, base, members, dtype=dtype) for label, members in soups]
+    baselines = plain_soups(base, models, dtype=dtype)
     for label, method, settings, weight in (
         ("task arithmetic", "task_arithmetic", {"lambda": TASK_ARITHMETIC_LAMBDA}, 0.4),
         ("TIES", "ties", {"density": TIES_DENSITY, "lambda": 1.0, "normalize": True}, share),
@@ -55,6 +53,13 @@ def fixed_baselines(
         recipe = _delta_merge(method, base, models, settings, dtype=dtype, seed=seed)
         baselines.append(Baseline(label, recipe, dict.fromkeys(models, weight)))
     return baselines
+
+
+def plain_soups(base: str, models: Sequence[str], *, dtype: str | None = None) -> list[Baseline]:
+    """Base, each expert, uniform average."""
+    singles = [(f"expert {_short(model)}", [model]) for model in models]
+    soups = [("base", [base]), *singles, ("uniform average", list(models))]
+    return [soup(label, base, members, dtype=dtype) for label, members in soups]
 
 
 def soup(label: str, base: str, members: Sequence[str], *, dtype: str | None = None) -> Baseline:

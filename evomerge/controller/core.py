@@ -5,7 +5,7 @@ starts on an interrupted search walks the same path again, finds each candidate 
 the store already, and goes on where the path ends. Fresh run and resume are one piece of code.
 """
 
-from evomerge.controller.baseline_phase import best_baseline, score_baselines
+from evomerge.controller.baseline_phase import best_baseline, score_baselines, score_soup
 from evomerge.controller.baselines import Baseline
 from evomerge.controller.events import Listener, Note, ignore
 from evomerge.controller.evolution import Evolution
@@ -16,6 +16,7 @@ from evomerge.controller.scheduling import Scheduler, StopRequested
 from evomerge.dispatch.base import Dispatcher
 from evomerge.errors import EvomergeError, LeaseLostError
 from evomerge.space import Genome, SearchSpace
+from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import SearchRecord, SearchStatus
 
@@ -73,6 +74,9 @@ class Controller:
     def _walk(self, lease: LeaseKeeper) -> None:
         scheduler = Scheduler(self._store, self._search, self._dispatcher, lease, self._listener)
         ledger = Ledger(self._store, self._search, self._owner, scheduler)
+        if self._search.spec.strategy.name == SOUP:
+            run_finals(ledger, score_soup(ledger, self._listener), self._listener)
+            return
         baselines = score_baselines(ledger, self._listener, self._space.spec.seed)
         best = best_baseline(baselines)
         self._listener(Note(f"the search starts near the best baseline: {best.label}"))

@@ -59,6 +59,16 @@ CASES = {
     "an export of an unknown candidate": lambda f: ("export", "987654", f / "out"),
     "an export of a number that the search lacks": lambda f: ("export", "done-one:99", f / "out"),
     "an export of an unknown search": lambda f: ("export", "nope", f / "out"),
+    "a soup of a file that is not there": lambda f: ("soup", f / "no.yml"),
+    "a soup into a folder that is not empty": lambda f: (
+        *("soup", write_search(f), "--out", full(f)),
+    ),
+    "a soup whose recipe would replace a file": lambda f: (
+        *("soup", write_search(f), "--recipe", full(f) / "mine.txt"),
+    ),
+    "a soup whose recipe has no folder": lambda f: (
+        *("soup", write_search(f), "--recipe", f / "no" / "r.yml"),
+    ),
     "a recipe that is not there": lambda f: ("recipe", "show", f / "no.yml"),
     "a recipe of an unknown search": lambda f: ("recipe", "show", "nope"),
     "a recipe of a folder without one": lambda f: ("recipe", "show", f),
