@@ -37,7 +37,7 @@ class Engine(Protocol):
     dtype: str
 
     def apply(self, recipe: Recipe) -> tuple[float, float]: ...
-    def find_views(self, recipe: Recipe) -> int: ...
+    def find_places(self, recipe: Recipe) -> int: ...
     def fingerprint(self) -> str: ...
 
 
@@ -50,7 +50,7 @@ def check_engine(engine: Engine, spec: SearchSpec, folders: dict[str, str]) -> N
     started = engine.fingerprint()
     engine.apply(base)
     _require(engine.fingerprint() == started, "the base merged in is not the base that was loaded")
-    found = engine.find_views(base)
+    found = engine.find_places(base)
     _log.info("merging into %s", f"{found} views" if found else "vLLM's weight loader")
     before = canary(engine.wrapper, prompts)
     engine.apply(expert)

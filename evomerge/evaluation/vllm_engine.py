@@ -80,7 +80,7 @@ class VLLMEvaluator:
         """
         self._require_alive()
         try:
-            report = self._call("apply", recipe.canonical_json())
+            answers = self._call_all("apply", recipe.canonical_json())
             if not self.wrapper.model.reset_prefix_cache():
                 raise RuntimeError("the prefix cache was not reset: requests are still running")
         except BaseException as error:
@@ -90,13 +90,16 @@ class VLLMEvaluator:
                 where=f"recipe {recipe.recipe_id}",
                 remedy="throw the engine away and start another one",
             ) from error
+        # Every rank looks at what it owns: one of them may be the only one to find a number too large.
+        reports = [json.loads(answer) for answer in answers]
+        report = next((found for found in reports if "error" in found), reports[0])
         if "error" in report:
             raise MergeError(**report["error"])
         return float(report["merge_seconds"]), float(report["load_seconds"])
 
-    def find_views(self, recipe: Recipe) -> int:
+    def find_places(self, recipe: Recipe) -> int:
         """Merge straight into the engine's parameters from now on, if `recipe` is in it and fits."""
-        return int(self._call("find_views", recipe.canonical_json()))
+        return int(self._call("find_places", recipe.canonical_json()))
 
     def fingerprint(self) -> str:
         """SHA-256 of the engine's parameters, over all ranks."""

@@ -23,7 +23,7 @@ from vllm.platforms import current_platform
 
 from evomerge.errors import EvomergeError, MergeError, UsageError
 from evomerge.evaluation.depth import Shapes, empty_layers, zeros
-from evomerge.evaluation.parameter_views import all_hold, find_views
+from evomerge.evaluation.parameter_views import Places, all_hold, find_places
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.recipe import Recipe
 
@@ -59,7 +59,7 @@ class MergeExtension:
         own = source.checkpoints[base].index.num_layers
         self._evomerge_room: int | None = json.loads(layers_json)
         self._evomerge_layers = self._evomerge_room or own
-        self._evomerge_views: dict[str, Tensor] = {}
+        self._evomerge_places: Places = {}
         self._evomerge_timer = _ForwardTimer(self._evomerge_model())
         dtype = str(next(self._evomerge_model().parameters()).dtype)
         return json.dumps(dtype.removeprefix("torch."))
@@ -81,7 +81,7 @@ class MergeExtension:
         except MergeError as error:
             return json.dumps({"error": _as_json(error), "started": True})
 
-    def evomerge_find_views(self, recipe_json: str) -> str:
+    def evomerge_find_places(self, recipe_json: str) -> str:
         """Look for where each tensor of a recipe, just applied, lies in the engine's parameters.
 
         From then on merges are computed straight into these places. Returns how many there are: 0
@@ -89,10 +89,11 @@ class MergeExtension:
         """
         recipe, source = Recipe.model_validate_json(recipe_json), self._evomerge_source
         shapes = {layout.name: layout.shape for layout in source.layouts(recipe)}
-        views = find_views(self._evomerge_model(), {**shapes, **self._evomerge_empty(recipe)})
-        if views and all_hold(views, chain(source.merge(recipe), self._evomerge_zeros(recipe))):
-            self._evomerge_views = views
-        return json.dumps(len(self._evomerge_views))
+        shapes |= self._evomerge_empty(recipe)
+        places = find_places(self._evomerge_model(), shapes, *_rank())
+        if places and all_hold(places, chain(source.merge(recipe), self._evomerge_zeros(recipe))):
+            self._evomerge_places = places
+        return json.dumps(len(self._evomerge_places))
 
     def evomerge_forward_seconds(self) -> str:
         """Seconds in model forward passes since the last call; null where they run on a GPU."""
@@ -124,9 +125,9 @@ class MergeExtension:
         start = time.perf_counter()
         with torch.inference_mode():
             if self._evomerge_fits(recipe):
-                self._evomerge_source.merge_into(recipe, self._evomerge_views.get)
+                self._evomerge_source.merge_into(recipe, self._evomerge_places.get)
                 for name in self._evomerge_empty(recipe):
-                    self._evomerge_views[name].zero_()
+                    self._evomerge_places[name].tensor.zero_()
                 return {"merge_seconds": time.perf_counter() - start, "load_seconds": 0.0}
             tensors = chain(self._evomerge_source.merge(recipe), self._evomerge_zeros(recipe))
             timed = _TimedTensors(tensors)
@@ -137,11 +138,21 @@ class MergeExtension:
 
     def _evomerge_fits(self, recipe: Recipe) -> bool:
         """Whether merging into the parameters rounds exactly as writing a checkpoint would."""
-        views = self._evomerge_views
-        return bool(views) and all(
-            out_dtype(recipe, layout) in {torch.float32, views[layout.name].dtype}
+        places = self._evomerge_places
+        return bool(places) and all(
+            out_dtype(recipe, layout) in {torch.float32, places[layout.name].tensor.dtype}
             for layout in self._evomerge_source.layouts(recipe)
         )
+
+
+def _rank() -> tuple[int, int]:
+    """This rank's number in its tensor-parallel group, and how many there are."""
+    from vllm.distributed import (
+        get_tensor_model_parallel_rank,
+        get_tensor_model_parallel_world_size,
+    )
+
+    return get_tensor_model_parallel_rank(), get_tensor_model_parallel_world_size()
 
 
 class _TimedTensors:

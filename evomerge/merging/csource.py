@@ -90,17 +90,19 @@ class Loop:
 
 
 def source(loop: Loop) -> str:
-    """The whole file. It exports `run(n, start, inputs, out, floats, ints)`, which returns the peak.
+    """The whole file. It exports `run(rows, width, stride, start, inputs, out, floats, ints)`.
 
-    `start` is the index of the first entry in its tensor: hashes and cutoffs count from there.
+    That merges `rows` runs of `width` entries, `stride` apart in the inputs and next to each other in
+    `out`, and returns the peak. `start` is the index of the first entry in its tensor: hashes and
+    cutoffs count from there.
     """
     body = "\n".join(f"            {line}" for line in _entry(loop))
     setup = "\n".join(f"    {line}" for line in _setup(loop))
     ends = "\n".join(f"        {line}" for line in _segment(loop))
     head = _HEAD + (_HALF if "f16" in {*loop.inputs, loop.out} else "")
     return f"""{head}
-float run(int64_t n, int64_t start, const void *const *inputs, void *target, const float *f,
-          const int64_t *g)
+static uint32_t span(int64_t n, int64_t start, const void *const *inputs, int64_t skip,
+                     void *target, const float *f, const int64_t *g)
 {{
     {_TYPES[loop.out]} *restrict out = target;
     uint32_t peak = 0;
@@ -121,6 +123,18 @@ float run(int64_t n, int64_t start, const void *const *inputs, void *target, con
         }}
         from = to;
     }}
+    return peak;
+}}
+
+float run(int64_t rows, int64_t width, int64_t stride, int64_t start, const void *const *inputs,
+          void *target, const float *f, const int64_t *g)
+{{
+    uint32_t peak = 0;
+    for (int64_t row = 0; row < rows; row++) {{
+        uint32_t size = span(width, start + row * stride, inputs, row * stride,
+                             ({_TYPES[loop.out]} *)target + row * width, f, g);
+        peak = size > peak ? size : peak;
+    }}
     return as_float(peak);
 }}
 """
@@ -131,9 +145,11 @@ def _setup(loop: Loop) -> list[str]:
     lines = []
     names = ["o_", *(f"x{i}_" for i in loop.models)][0 if loop.relative else 1 :]
     for place, (name, code) in enumerate(zip(names, loop.inputs, strict=True)):
-        lines.append(f"const {_TYPES[code]} *restrict {name} = inputs[{place}];")
+        kind = f"const {_TYPES[code]} *"
+        lines.append(f"{kind}restrict {name} = ({kind})inputs[{place}] + skip;")
     for number, i in enumerate(loop.picks(Select.MASK)):
-        lines.append(f"const uint8_t *restrict k{i}_ = inputs[{len(names) + number}];")
+        mask = f"(const uint8_t *)inputs[{len(names) + number}] + skip"
+        lines.append(f"const uint8_t *restrict k{i}_ = {mask};")
     for i in loop.models:
         at, key = FLOATS_PER_MODEL * i, INTS_PER_MODEL * i
         lines.append(f"const float w{i} = f[{at}], c{i} = f[{at + 1}];")

@@ -21,6 +21,7 @@ from evomerge.merging.indexes import Folders
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
 from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
+from evomerge.merging.regions import Place, Region, whole
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import validate
@@ -28,8 +29,9 @@ from evomerge.methods import get_method
 from evomerge.recipe import Recipe, Slice
 
 _log = logging.getLogger("evomerge.merging")
-Destination = Callable[[str], Tensor | None]
-"""Where a merged tensor shall be written: a tensor of as many entries, or None to skip it."""
+Destination = Callable[[str], Tensor | Place | None]
+"""Where a merged tensor shall be written: a tensor of as many entries, a place that takes a region of
+it, or None to skip it."""
 
 
 class MergeSource:
@@ -162,7 +164,7 @@ class MergeSource:
             yield plan.layout.name, out
 
     def merge_into(self, recipe: Recipe, destination: Destination) -> int:
-        """Write each merged tensor into the tensor that `destination(name)` gives; how many.
+        """Write each merged tensor, or a region of it, where `destination(name)` says; how many.
 
         Destinations may be of any float dtype, views, and on another device. A MergeError midway
         leaves the earlier tensors written.
@@ -171,27 +173,40 @@ class MergeSource:
         for plan in self.plan(recipe):
             target = destination(plan.layout.name)
             if target is not None:
-                self._write(recipe, plan, target)
+                everything = whole(math.prod(plan.layout.shape))
+                place = target if isinstance(target, Place) else Place(target, everything)
+                self._write(recipe, plan, place)
                 written += 1
         return written
 
-    def _write(self, recipe: Recipe, plan: TensorPlan, target: Tensor) -> None:
-        layout = plan.layout
-        if target.numel() != math.prod(layout.shape):
+    def _write(self, recipe: Recipe, plan: TensorPlan, place: Place) -> None:
+        layout, target = plan.layout, place.tensor
+        if target.numel() != place.region.numel or place.region.end > math.prod(layout.shape):
             raise MergeError(
                 f"tensor {layout.name!r} has shape {list(layout.shape)}, its destination "
                 f"{list(target.shape)}"
             )
         if target.is_contiguous() and target.device.type == self.device.type:
-            self._merge_one(recipe, plan, target)
+            self._merge_one(recipe, plan, target, place.region)
             return
-        out = torch.empty(layout.shape, dtype=target.dtype, device=self.device)
-        self._merge_one(recipe, plan, out)
+        out = torch.empty(target.shape, dtype=target.dtype, device=self.device)
+        self._merge_one(recipe, plan, out, place.region)
         with torch.no_grad():
-            target.copy_(out.view(target.shape))
+            target.copy_(out)
 
-    def _merge_one(self, recipe: Recipe, plan: TensorPlan, out: Tensor) -> None:
+    def _merge_one(
+        self, recipe: Recipe, plan: TensorPlan, out: Tensor, region: Region | None = None
+    ) -> None:
         layout, bench = plan.layout, self._benches.of(recipe)
+        method = get_method(recipe.merge_method)
+        numel = math.prod(layout.shape)
+        if region is not None and region.numel < numel and (layout.copy or method.compute):
+            # What is computed of whole tensors is computed whole, and the part is taken from it.
+            entire = torch.empty(layout.shape, dtype=out.dtype, device=self.device)
+            self._merge_one(recipe, plan, entire)
+            with torch.no_grad():
+                out.copy_(region.cut_out(entire.view(-1)).reshape(out.shape))
+            return
         if layout.copy:
             bench.copy(layout, out)
             return
@@ -200,12 +215,11 @@ class MergeSource:
         base, models = bench.tensors(layout)
         if not self._tables:
             check_finite(layout, base, models)
-        method = get_method(recipe.merge_method)
         if method.compute is not None:
             finite = self._runner.compute(method, plan, base, models, out)
         else:
             scalars = bench.scalars(recipe, plan, self.layouts(recipe))
-            finite = self._runner.run(method.name, scalars, base, models, out)
+            finite = self._runner.run(method.name, scalars, base, models, out, region)
         if not finite:
             raise MergeError(
                 f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",

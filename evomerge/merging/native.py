@@ -7,8 +7,8 @@ both give the same bits. Source: `csource`.
 """
 
 import ctypes
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from evomerge.merging.compiler import CannotCompile, load
 from evomerge.merging.csource import CODES, Loop, source
 from evomerge.merging.kernels import Knobs, Select, Variant
+from evomerge.merging.regions import Region
 from evomerge.merging.threads import even_spans, run_all
 
 _HALF = torch.float16
@@ -25,7 +26,10 @@ _HALF = torch.float16
 
 @dataclass(frozen=True)
 class Job:
-    """One tensor's merge. Tensors are flat and contiguous; `masks` has one entry a model."""
+    """One tensor's merge, or a part's. Tensors are flat and contiguous; `masks` has one entry a model.
+
+    Inputs and masks are whole, `out` has the entries of the region.
+    """
 
     variant: Variant
     knobs: Sequence[Knobs]
@@ -34,6 +38,7 @@ class Job:
     masks: Sequence[Tensor | None]
     out: Tensor
     floats: Tensor
+    region: Region
 
     @property
     def inputs(self) -> list[Tensor]:
@@ -57,15 +62,26 @@ def run(job: Job) -> float:
     ints = _ints(job.knobs)
     inputs = job.inputs
 
-    def work(span: tuple[int, int]) -> float:
-        start, end = span
-        places = [x.data_ptr() + start * x.itemsize for x in inputs]
+    def work(part: tuple[Region, int]) -> float:
+        region, written = part
+        places = [x.data_ptr() + region.first * x.itemsize for x in inputs]
         array = (ctypes.c_void_p * len(places))(*places)
-        target = job.out.data_ptr() + start * job.out.itemsize
-        return float(call(end - start, start, array, target, job.floats.data_ptr(), ints))
+        target = job.out.data_ptr() + written * job.out.itemsize
+        shape = region.rows, region.width, region.stride, region.first
+        return float(call(*shape, array, target, job.floats.data_ptr(), ints))
 
-    peaks = run_all(work, even_spans(job.out.numel()))
+    peaks = run_all(work, list(_parts(job.region)))
     return peaks[0] if len(peaks) == 1 else float(torch.tensor(peaks).amax())
+
+
+def _parts(region: Region) -> Iterator[tuple[Region, int]]:
+    """A region cut up for the threads: parts, and how many entries are written before each."""
+    for start, end in even_spans(region.numel, 64 if region.rows == 1 else region.width):
+        if region.rows == 1:
+            yield Region(1, end - start, end - start, region.first + start), start
+        else:
+            first, last = start // region.width, end // region.width
+            yield replace(region, rows=last - first, first=region.row(first)), start
 
 
 def _ints(knobs: Sequence[Knobs]) -> Any:
@@ -83,7 +99,7 @@ def _function(variant: Variant, inputs: tuple[torch.dtype, ...], out: torch.dtyp
     library = load(source(Loop.of(variant, inputs, out)))
     library.run.restype = ctypes.c_float
     pointer = ctypes.c_void_p
-    library.run.argtypes = [ctypes.c_int64, ctypes.c_int64, *[pointer] * 4]
+    library.run.argtypes = [*[ctypes.c_int64] * 4, *[pointer] * 4]
     return library.run
 
 

@@ -6,7 +6,7 @@ not know. On the CPU both give the same bits.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from evomerge.merging.kernels import Step, Variant, make_step, pack_floats, pack
 from evomerge.merging.knobs import Scalars
 from evomerge.merging.native import Job
 from evomerge.merging.plan import TensorPlan
+from evomerge.merging.regions import Region, whole
 from evomerge.methods import Method, Tensors
 
 EAGER_CHUNK = 1 << 16
@@ -56,11 +57,20 @@ class Runner:
         self.fused = self._decide(fused)
 
     def run(
-        self, method: str, scalars: Scalars, base: Tensor | None, models: list[Tensor], out: Tensor
+        self,
+        method: str,
+        scalars: Scalars,
+        base: Tensor | None,
+        models: list[Tensor],
+        out: Tensor,
+        region: Region | None = None,
     ) -> bool:
-        """Merge one tensor into `out` (contiguous, on the runner's device); whether it is finite."""
+        """Merge one tensor, or a region of it, into `out`; whether that is finite.
+
+        `out` is contiguous and lies on the runner's device.
+        """
         if scalars.lines is not None:
-            return self._by_lines(scalars, base, models, out)
+            return self._by_lines(scalars, base, models, out, region or whole(out.numel()))
         signs = scalars.normalize and any(knobs.weight < 0 for knobs in scalars.models)
         variant = Variant(
             method, base is not None, scalars.selects, scalars.normalize, signs, scalars.vote
@@ -73,6 +83,7 @@ class Runner:
             scalars.masks or (None,) * len(models),
             out.detach().view(-1),
             pack_floats(scalars.models, scalars.divisor, scalars.scale),
+            region or whole(out.numel()),
         )
         peak = self._in_c(job)
         if peak is None:
@@ -110,12 +121,17 @@ class Runner:
         return finite
 
     def _by_lines(
-        self, scalars: Scalars, base: Tensor | None, models: list[Tensor], out: Tensor
+        self,
+        scalars: Scalars,
+        base: Tensor | None,
+        models: list[Tensor],
+        out: Tensor,
+        region: Region,
     ) -> bool:
         """A weighted sum with a weight for each row or column."""
         assert scalars.lines is not None and scalars.axis is not None
         weights = torch.from_numpy(scalars.lines).float().to(self._device)
-        shape = out.shape or torch.Size([1])
+        shape = models[0].shape or torch.Size([1])
         with torch.no_grad():
             total = None
             origin = None if base is None else self._here(base).float().view(shape)
@@ -128,7 +144,8 @@ class Runner:
             assert total is not None
             bare = [side for axis, side in enumerate(shape) if axis != scalars.axis % len(shape)]
             back = total.view(*bare, shape[scalars.axis]).movedim(-1, scalars.axis)
-            out.copy_((back if origin is None else origin + back).view(out.shape))
+            merged = back if origin is None else origin + back
+            out.copy_(region.cut_out(merged.reshape(-1)).reshape(out.shape))
         return bool(out.isfinite().all())
 
     def _in_c(self, job: Job) -> float | None:
@@ -146,19 +163,31 @@ class Runner:
         here = job.floats.to(self._device)
         compiled = self.fused and self._device.type != "cpu" and job.out.numel() >= SMALL
         step = self._step(job.variant, compiled)
-        size = PIECE if compiled else self._chunk
+        inputs = [job.base, *job.models, *job.masks]
         probes = []
         with torch.no_grad():
-            for start in range(0, job.out.numel(), size):
-                end = min(start + size, job.out.numel())
-                base_C = None if job.base is None else self._here(job.base[start:end])
-                models_C = [self._here(model_P[start:end]) for model_P in job.models]
-                masks_C = [None if x is None else self._here(x[start:end]) for x in job.masks]
-                ints = pack_ints(job.knobs, start, end - start).to(self._device)
-                index_C = None if compiled else self._index_C[: end - start]
-                out_C = job.out[start:end]
+            for part, written in _chunks(job.region, PIECE if compiled else self._chunk):
+                base_C, *others = [None if x is None else self._part(x, part) for x in inputs]
+                models_C, masks_C = others[: len(job.models)], others[len(job.models) :]
+                ints = pack_ints(job.knobs, part.first, part.end - part.first).to(self._device)
+                index_C = None if compiled and part.rows == 1 else self._index(part)
+                out_C = job.out[written : written + part.numel]
                 probes.append(step(base_C, models_C, masks_C, out_C, here, ints, index_C))
             return float(torch.stack(probes).amax())
+
+    def _part(self, tensor: Tensor, region: Region) -> Tensor:
+        """A region of a flat tensor, flat, on the runner's device."""
+        if region.rows == 1:
+            return self._here(tensor[region.first : region.end])
+        return self._here(region.cut_out(tensor)).reshape(-1)
+
+    def _index(self, region: Region) -> Tensor:
+        """The index of each of its entries, counted from the first, int32."""
+        if region.rows == 1 and region.width <= self._chunk:
+            return self._index_C[: region.width]
+        run = torch.arange(region.width, dtype=torch.int32, device=self._device)
+        rows = torch.arange(region.rows, dtype=torch.int32, device=self._device) * region.stride
+        return (rows[:, None] + run).reshape(-1)
 
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, non_blocking=True)
@@ -181,3 +210,23 @@ class Runner:
             raise ResourceError("no C compiler", remedy="install gcc or clang, or set CC")
         self._notify("no C compiler found (gcc, clang or $CC): merging runs about 20 times slower")
         return False
+
+
+def _chunks(region: Region, size: int) -> Iterator[tuple[Region, int]]:
+    """A region in pieces of at most `size` entries, and how many were written before each.
+
+    Runs are cut at multiples of `size`, which is a power of two, so that none crosses one of 2^32.
+    """
+    written = 0
+    together = max(1, size // max(region.stride, 1))
+    for number in range(0, region.rows, together):
+        rows = min(together, region.rows - number)
+        start, width = region.row(number), region.width
+        if rows > 1:
+            yield Region(rows, width, region.stride, start), written
+            written += rows * width
+            continue
+        while width:
+            count = min(width, size - start % size)
+            yield Region(1, count, count, start), written
+            start, width, written = start + count, width - count, written + count

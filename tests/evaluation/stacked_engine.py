@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
     prompts = canary_prompts(Path(models["base"]))
     live = VLLMEvaluator(spec)
     base = live.fingerprint()
-    found = {"views": live._call("find_views", space.decode(space.encode({})).canonical_json())}
+    found = {"views": live._call("find_places", space.decode(space.encode({})).canonical_json())}
     for name, recipe in recipes(space).items():
         merge_to_folder(recipe, folder / name)
         live.apply(recipe)

@@ -15,7 +15,7 @@ class Faulty:
 
     def __init__(self, evaluator, apply, fingerprint=None):
         self.wrapper, self.dtype = evaluator.wrapper, evaluator.dtype
-        self.apply, self.find_views = apply, evaluator.find_views
+        self.apply, self.find_places = apply, evaluator.find_places
         self.fingerprint = fingerprint or evaluator.fingerprint
 
 
