@@ -31,11 +31,11 @@ class AdaptedCheckpoint(Checkpoint):
         start = (
             self._base.tensor(info) if change.full is None else self._adapter.tensor(change.full)
         )
-        weight = start.float()
+        weight = start.to(torch.float32, copy=True)  # never the file's own view
         if change.low_rank is not None:
-            weight = self._add(weight, change.low_rank)
+            self._add(weight, change.low_rank)
         if change.added is not None:
-            weight = weight + change.scale * self._adapter.tensor(change.added).float()
+            weight += change.scale * self._adapter.tensor(change.added).float()
         return weight
 
     def fingerprint(self, info: TensorInfo) -> str:
@@ -48,10 +48,10 @@ class AdaptedCheckpoint(Checkpoint):
         settings = [change.scale, low.scale, low.transposed] if low else [change.scale]
         return repr((*start, *pieces, *settings))
 
-    def _add(self, weight: Tensor, low_rank: LowRank) -> Tensor:
+    def _add(self, weight: Tensor, low_rank: LowRank) -> None:
         a, b = (self._adapter.tensor(info).float() for info in (low_rank.a, low_rank.b))
         left, right = (a.T, b.T) if low_rank.transposed else (b, a)
-        return torch.addmm(weight, left, right, alpha=low_rank.scale)
+        weight.addmm_(left, right, alpha=low_rank.scale)
 
 
 def _infos(change: Change) -> list[TensorInfo]:

@@ -198,9 +198,9 @@ def test_both_ways_into_the_engine_leave_the_same_bits(evaluator, models):
     evaluator.apply(merge(models, out_dtype="bfloat16"))
     assert evaluator.fingerprint() != direct
     worker = evaluator.wrapper.model.llm_engine.model_executor.driver_worker
-    views, worker._evomerge_views = worker._evomerge_views, {}
+    views, worker._evomerge_places = worker._evomerge_places, {}
     evaluator.apply(merge(models))
-    worker._evomerge_views = views
+    worker._evomerge_places = views
     assert evaluator.fingerprint() == direct
 
 
