@@ -116,7 +116,7 @@ def _merge(
         config,
         out,
         Options(seed, device, max_shard, intermediate),
-        meter=lambda folder: _bar(f"merging into {folder}", quiet),
+        meter=lambda title: _bar(title, quiet),
         notify=None if quiet else note,
     )
 

@@ -19,11 +19,11 @@ from evomerge.merging.writer import MAX_SHARD, make_parent, refuse_existing
 from evomerge.recipe import Recipe
 
 Notify = Callable[[str], None]
-Meter = Callable[[Path], AbstractContextManager[Report | None]]
-"""Shows how far the merge into a folder is."""
+Meter = Callable[[str], AbstractContextManager[Report | None]]
+"""Shows how far a merge is, whose title it is given."""
 
 
-def no_meter(_: Path) -> AbstractContextManager[Report | None]:
+def no_meter(_: str) -> AbstractContextManager[Report | None]:
     """Shows nothing."""
     return nullcontext()
 
@@ -126,7 +126,8 @@ class _Chain:
                 notify(f"{out} holds this merge already")
             return
         made = {name: self._place(name) for name in document.uses}
-        with meter(out) as report:
+        title = f"merging into {out}" if target else f"merging {document.name}, which others use"
+        with meter(title) as report:
             merge_to_folder(
                 document.recipe,
                 out,

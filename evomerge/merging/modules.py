@@ -6,7 +6,7 @@ belongs to the module with the longest prefix that fits it. Torch-free.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from evomerge.errors import CheckpointError, did_you_mean
 from evomerge.layout import CheckpointIndex, layer_of
@@ -100,6 +100,23 @@ def _beginnings(names: Iterable[str]) -> list[str]:
     return sorted(short)
 
 
+class Owned(NamedTuple):
+    """What a module has in one model: tensor names, sorted, and the layers of each stack."""
+
+    names: tuple[str, ...]
+    stacks: Mapping[str, int]
+
+    @property
+    def layers(self) -> int:
+        return max(self.stacks.values(), default=0)
+
+
+def owned_by(recipe: Recipe, module: str | None, tensors: Iterable[str], model: str) -> Owned:
+    """What a module of a recipe has in a model; None is the whole model. Raises CheckpointError."""
+    names = tensors_of(list(recipe.modules or [None]), tensors, model)[module]
+    return Owned(names, stacks_of(names))
+
+
 def stacks_of(names: Iterable[str]) -> dict[str, int]:
     """Each stack of layers, by how its tensors' names begin, and its number of layers."""
     stacks: dict[str, int] = {}
@@ -129,14 +146,9 @@ def config_of(recipe: Recipe, index: CheckpointIndex) -> dict[str, Any]:
         layers = sum(last - first for first, last in spans)
         if section.module in {None, WHOLE}:
             config = _with_layers(config, [key for key in _COUNTS if key in config], layers)
-        elif layers != _layers_now(recipe, section.module, index):
+        elif layers != owned_by(recipe, section.module, index.tensors, str(index.path)).layers:
             config = _with_module_layers(config, str(section.module), layers)
     return config
-
-
-def _layers_now(recipe: Recipe, module: str | None, index: CheckpointIndex) -> int:
-    owned = tensors_of(list(recipe.modules or ()), index.tensors, str(index.path))
-    return max(stacks_of(owned[module]).values(), default=0)
 
 
 def _with_layers(config: Mapping[str, Any], keys: Iterable[str], layers: int) -> dict[str, Any]:

@@ -13,12 +13,11 @@ head from the last.
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.layout import FLOAT_DTYPES, TensorInfo, kind_of, layer_of
 from evomerge.merging.checkpoint import Checkpoint
-from evomerge.merging.modules import stack_of, stacks_of, tensors_of
+from evomerge.merging.modules import Owned, owned_by, stack_of
 from evomerge.merging.parts import Section, sections_of, slices_of
 from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
 from evomerge.methods import Method, get_method
@@ -78,17 +77,6 @@ def plan_layout(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[
     )
 
 
-class _Owned(NamedTuple):
-    """What a module has in one model: tensor names, sorted, and the layers of each stack."""
-
-    names: tuple[str, ...]
-    stacks: Mapping[str, int]
-
-    @property
-    def layers(self) -> int:
-        return max(self.stacks.values(), default=0)
-
-
 class _Planner:
     """The layouts of one module; `first` is the number of its first slice among all slices."""
 
@@ -105,7 +93,7 @@ class _Planner:
         self.slices, self.sliced = section.slices, section.sliced
         self.module = section.module
         self.first = first
-        self._known: dict[str, _Owned] = {}
+        self._known: dict[str, Owned] = {}
 
     def layouts(self) -> Iterator[Layout]:
         if self.sliced:
@@ -120,13 +108,11 @@ class _Planner:
         base = part.base_model or self.recipe.base_model
         return part.sources[0] if base is None else base_source(part, base)
 
-    def _owned(self, model: str) -> "_Owned":
+    def _owned(self, model: str) -> Owned:
         """The module's tensors in a model."""
         if model not in self._known:
-            modules = list(self.recipe.modules or [None])
-            tensors = tensors_of(modules, self.checkpoints[model].index.tensors, model)
-            names = tensors[self.module]
-            self._known[model] = _Owned(names, stacks_of(names))
+            tensors = self.checkpoints[model].index.tensors
+            self._known[model] = owned_by(self.recipe, self.module, tensors, model)
         return self._known[model]
 
     def _refuse_stacks(self) -> None:
@@ -252,7 +238,9 @@ def resolve(recipe: Recipe, layouts: tuple[Layout, ...]) -> Iterator[TensorPlan]
             _check_weights([float(values["weight"]) for values in own], layout.name)
         if method.check is not None and (problem := method.check(shared, own)):
             raise MergeError(
-                problem, where=layout.name, remedy=f"see what {method.name} accepts: docs/methods.md"
+                problem,
+                where=layout.name,
+                remedy=f"see what {method.name} accepts: docs/methods.md",
             )
         yield TensorPlan(layout, shared, own)
 
