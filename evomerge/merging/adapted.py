@@ -4,12 +4,12 @@ Folded into a bf16 checkpoint first, an adapter loses a third of itself to round
 once, with the merge. No adapted model is ever held: one tensor at a time is.
 """
 
-import torch
 from torch import Tensor
 
 from evomerge.headers import TensorInfo
 from evomerge.merging.adapter import Change, LowRank, adapted_index, changes_of
 from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.scratch import Scratch
 
 
 class AdaptedCheckpoint(Checkpoint):
@@ -23,6 +23,7 @@ class AdaptedCheckpoint(Checkpoint):
         self._base = base
         self._adapter = adapter
         self._changes = changes_of(base.index, adapter.index)
+        self._scratch = Scratch()
 
     def tensor(self, info: TensorInfo) -> Tensor:
         change = self._changes.get(info.name)
@@ -31,7 +32,7 @@ class AdaptedCheckpoint(Checkpoint):
         start = (
             self._base.tensor(info) if change.full is None else self._adapter.tensor(change.full)
         )
-        weight = start.to(torch.float32, copy=True)  # never the file's own view
+        weight = self._scratch.copy_of(start)
         if change.low_rank is not None:
             self._add(weight, change.low_rank)
         if change.added is not None:

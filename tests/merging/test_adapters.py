@@ -275,3 +275,21 @@ def test_an_adapters_config_is_part_of_a_models_fingerprint(tmp_path, base):
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 99}))
     assert fingerprint(read_model("base+adapter", folders)) != before
+
+
+def test_memory_is_used_again_only_when_nothing_refers_to_it(tmp_path, base):
+    """One model in two places of a merge is two tensors, however long each is kept."""
+    adapter = save_adapter(tmp_path / "adapter", linear(Q, *factors((8, 8), 4, 1)))
+    with MergeSource({"base": base, "adapter": adapter}) as source:
+        model = source.checkpoints["base+adapter"]
+        info = model.index.tensors[f"{Q}.weight"]
+        first = model.tensor(info)
+        place, wanted = first.data_ptr(), first.clone()
+        row = first.view(-1)[:8]
+        del first
+        second = model.tensor(info).zero_()
+        assert second.data_ptr() != place
+        assert torch.equal(row, wanted[0])
+        del row
+        assert model.tensor(info).data_ptr() == place
+        assert torch.equal(model.tensor(info), wanted)
