@@ -177,6 +177,9 @@ def _start(engine: EngineSpec, model: str, layers: int | None = None) -> Any:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(engine.tensor_parallel_size > 1))
+    if engine.tensor_parallel_size > 1:
+        # On a CPU vLLM wants a NUMA node for each rank, unless it is told not to bind threads.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     try:
         from lm_eval.models.vllm_causallms import VLLM
 

@@ -95,6 +95,11 @@ class MergeExtension:
             self._evomerge_places = places
         return json.dumps(len(self._evomerge_places))
 
+    def evomerge_forget_places(self) -> str:
+        """Merge through vLLM's own loader from now on."""
+        self._evomerge_places = {}
+        return "0"
+
     def evomerge_forward_seconds(self) -> str:
         """Seconds in model forward passes since the last call; null where they run on a GPU."""
         return json.dumps(self._evomerge_timer.take())
