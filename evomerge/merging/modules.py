@@ -37,18 +37,18 @@ _COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "depth")
 def tensors_of(
     modules: Iterable[str | None], tensors: Iterable[str], model: str
 ) -> dict[str | None, tuple[str, ...]]:
-    """The tensors of each module, sorted. One module None or `default` has all of them.
+    """The tensors of each module, sorted. None has all of them, `default` what no other one has.
 
     Raises CheckpointError where a module has none, or a tensor has no module.
     """
     names, wanted = sorted(tensors), list(modules)
     if wanted in ([None], [WHOLE]):
         return {wanted[0]: tuple(names)}
-    homes = _prefixes([str(module) for module in wanted], names)
+    homes = _prefixes([str(module) for module in wanted if module != WHOLE], names)
     found: dict[str | None, list[str]] = {module: [] for module in wanted}
     lost: list[str] = []
     for name in names:
-        home = _home(name, homes)
+        home = _home(name, homes) or (WHOLE if WHOLE in found else None)
         (lost if home is None else found[home]).append(name)
     _refuse_empty(found, names, model)
     if lost:
@@ -144,10 +144,8 @@ def config_of(recipe: Recipe, index: CheckpointIndex) -> dict[str, Any]:
             continue
         spans = [run.sources[0].layer_range or (0, 0) for run in section.slices]
         layers = sum(last - first for first, last in spans)
-        if section.module in {None, WHOLE}:
-            config = _with_layers(config, [key for key in _COUNTS if key in config], layers)
-        elif layers != owned_by(recipe, section.module, index.tensors, str(index.path)).layers:
-            config = _with_module_layers(config, str(section.module), layers)
+        if layers != owned_by(recipe, section.module, index.tensors, str(index.path)).layers:
+            config = _with_module_layers(config, section.module or WHOLE, layers)
     return config
 
 
@@ -160,16 +158,10 @@ def _with_layers(config: Mapping[str, Any], keys: Iterable[str], layers: int) ->
 
 
 def _with_module_layers(config: Mapping[str, Any], module: str, layers: int) -> dict[str, Any]:
-    section = next(
-        (
-            name
-            for name, marks in _SECTIONS.items()
-            if name in config and any(mark in module for mark in marks)
-        ),
-        None,
-    )
+    section = _section(config, module)
     place, part = config if section is None else config[section], module.rpartition(".")[2]
-    keys = [key for key in (f"{part}_layers", f"num_{part}_layers", *_COUNTS) if key in place][:1]
+    own = [key for key in (f"{part}_layers", f"num_{part}_layers") if key in place]
+    keys = own or [key for key in _COUNTS if key in place]
     if not keys:
         raise CheckpointError(
             f"config.json does not say how many layers the module {module!r} has",
@@ -178,3 +170,12 @@ def _with_module_layers(config: Mapping[str, Any], module: str, layers: int) -> 
         )
     changed = _with_layers(place, keys, layers)
     return changed if section is None else {**config, section: changed}
+
+
+def _section(config: Mapping[str, Any], module: str) -> str | None:
+    """The part of config.json that is about a module; None for the top."""
+    for name, marks in _SECTIONS.items():
+        if name in config and any(mark in module for mark in marks):
+            return name
+    counted = any(key in config for key in _COUNTS)
+    return "text_config" if module == WHOLE and not counted and "text_config" in config else None

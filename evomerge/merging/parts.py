@@ -12,7 +12,7 @@ from typing import NamedTuple
 from evomerge.recipe import Module, Recipe, Setting, Settings, Slice
 
 WHOLE = "default"
-"""mergekit's name for the one module of a model that has no others."""
+"""mergekit's name for the tensors that no other module has: without others, the whole model."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from evomerge.errors import Problems, RecipeError, did_you_mean
 from evomerge.merging.chat_templates import check_template
-from evomerge.merging.parts import WHOLE, placed_slices
+from evomerge.merging.parts import placed_slices
 from evomerge.methods import Method, Parameter, get_method
 from evomerge.methods.amounts import weights_cancel
 from evomerge.recipe import Recipe, Scalar, Setting, Settings, Slice, Source
@@ -59,9 +59,6 @@ def _modules(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
         if not _MODULE.fullmatch(name):
             remedy = "write the first parts of the names of its tensors, as vision_tower"
             yield RecipeError(f"{name!r} begins no tensor's name", where=place, remedy=remedy)
-        if name == WHOLE and len(modules) > 1:
-            remedy = "leave it alone, or name the parts of the model instead"
-            yield RecipeError(f"{WHOLE} is the whole model", where=place, remedy=remedy)
 
 
 def _chat_template(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:

@@ -301,7 +301,6 @@ def test_mistakes_are_named_with_file_line_and_remedy(old, new, line, words):
         ("merge_method: linear\nmodules: {}\n", "modules names none"),
         ("merge_method: linear\nmodules: [a]\n", "modules is not a mapping"),
         (MODULES.replace("    models:\n      - model: x\n", ""), "one of models and slices"),
-        (MODULES.replace("vision_tower:", "default:"), "default is the whole model"),
         (MODULES.replace("vision_tower:", "vision tower.:"), "begins no tensor's name"),
         (MODULES.replace("weight: 0.5", "wight: 0.5"), "wight"),
         (MODULES.replace("[2, 4]", "[2, 5]"), r"model.language_model, slice 0.*same length"),

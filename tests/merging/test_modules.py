@@ -83,6 +83,15 @@ def test_the_default_module_is_the_whole_model():
     assert tensors_of(["default"], two_towers(), "m") == {"default": tuple(sorted(two_towers()))}
 
 
+def test_beside_others_the_default_module_is_the_rest():
+    """mergekit names the stacks of models that it does not know so."""
+    owned = tensors_of([f"{VISION}.blocks", f"{TEXT}.layers", "default"], two_towers(), "m")
+    assert [len(own) for own in owned.values()] == [2, 4, 5]
+    assert "lm_head.weight" in owned["default"]
+    with pytest.raises(CheckpointError, match="no tensor belongs to the module 'default'"):
+        tensors_of(["model", "lm_head", "default"], two_towers(), "m")
+
+
 def test_tensors_in_no_module_are_named():
     with pytest.raises(CheckpointError, match=r"1 tensors are in no module: lm_head.*\n.*lm_head"):
         tensors_of([TEXT, VISION], two_towers(), "m")
@@ -179,6 +188,13 @@ def test_a_config_that_does_not_count_the_modules_layers_is_refused(folder):
     index.config.pop("text_config")
     with pytest.raises(CheckpointError, match="how many layers"):
         config_of(recipe, index)
+
+
+def test_the_rest_of_a_model_has_its_layers_counted_as_text(folder):
+    text = MODULES.replace("model.language_model:", "default:").replace("model.visual:", "visual:")
+    recipe = parse_recipe(text.replace("  visual:", "  model.visual:"))
+    described = config_of(recipe, open_checkpoint(folder / "a").index)
+    assert described["text_config"]["num_hidden_layers"] == 5
 
 
 def test_two_recipes_whose_modules_differ_have_structures_of_their_own(folder):
