@@ -67,14 +67,20 @@ def split_model(model: str, is_known: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def pin(model: str) -> str:
-    """A name whose hub ids carry the commit they stand for now: a search's history stays true."""
+    """A name whose hub ids carry the commit they stand for now: a search's history stays true.
+
+    What cannot be had stays as it is: preflight reports it together with everything else.
+    """
     return "+".join(_pin(part) for part in parts_of(model))
 
 
 def _pin(part: str) -> str:
     if _here(part, None) is not None or not _HUB_ID.match(part):
         return part
-    return f"{part.partition('@')[0]}@{local_folder(part).name}"
+    try:
+        return f"{part.partition('@')[0]}@{local_folder(part).name}"
+    except CheckpointError:
+        return part
 
 
 def _here(model: str, relative_to: Path | None) -> Path | None:

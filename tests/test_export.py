@@ -147,6 +147,18 @@ def test_hub_ids_keep_their_owner_and_lose_their_revision():
     assert public_name("./mine") == "mine"
 
 
+def test_an_adapter_is_named_beside_its_model():
+    names = ("org/base@abc", "org/base@abc+/data/helper", "org/base@abc+org/lora@def")
+    assert [public_name(name) for name in names] == [
+        "org/base",
+        "org/base + helper",
+        "org/base + org/lora",
+    ]
+    recipe = Recipe(merge_method="linear", models=tuple(Source(model=name) for name in names))
+    front = YAML(typ="safe").load(card_text("mine", recipe, "").split("---\n")[1])
+    assert front["base_model"] == ["org/base", "helper", "org/lora"]
+
+
 def test_a_card_without_a_search_has_recipe_and_models_alone():
     recipe = Recipe(
         merge_method="linear",

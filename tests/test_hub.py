@@ -42,6 +42,11 @@ def test_a_pin_is_the_commit_of_today_and_stays(hub: Path) -> None:
     assert pin("./local+org/lora") == f"./local+org/lora@{OLD}"
 
 
+def test_what_cannot_be_pinned_is_left_for_preflight_to_report(hub: Path) -> None:
+    assert pin("org/none") == "org/none"
+    assert pin("org/base+nowhere") == f"org/base@{NEW}+nowhere"
+
+
 def test_what_is_nowhere_is_named_with_what_to_do(hub: Path) -> None:
     for name in ("org/none", "org/base@nothing", "./none", "/nowhere/model", "a b"):
         with pytest.raises(CheckpointError, match="no such model folder") as caught:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evomerge.hub import parts_of
 from evomerge.recipe import Recipe
 
 ScoreRow = tuple[str, str, str, float, float | None, int]
@@ -53,7 +54,7 @@ def _opening(recipe: Recipe) -> str:
 
 
 def _front_matter(recipe: Recipe) -> list[str]:
-    names = [public_name(model) for model in recipe.all_models()]
+    names = [_known_as(part) for model in recipe.all_models() for part in parts_of(model)]
     return [
         "---",
         "base_model:",
@@ -69,7 +70,14 @@ def _front_matter(recipe: Recipe) -> list[str]:
 
 
 def public_name(model: str) -> str:
-    """How others know a model: a hub id without its revision; of a folder, only its name."""
+    """How others know a model: a hub id without its revision; of a folder, only its name.
+
+    An adapter is named after its model.
+    """
+    return " + ".join(_known_as(part) for part in parts_of(model))
+
+
+def _known_as(model: str) -> str:
     if Path(model).is_absolute() or model.startswith((".", "~")):
         return Path(model).name
     return model.partition("@")[0]
