@@ -61,8 +61,13 @@ def soup(
         again = resume_command(search, store, address, inline)
         announce(search, again)
         drive(opened, search, address, inline, again)
+        if format is Format.TABLE:
+            show_soup(opened, search.id, format)  # a full disk must not cost the table
         written = _write(opened, search.id, out, recipe or Path(f"evomerge-{search.id}.yml"))
-        show_soup(opened, search.id, format, written)
+        if format is Format.JSON:
+            show_soup(opened, search.id, format, written)
+        for what, path in written.items():
+            note(f"{what.replace('_file', '')}: {path}")
 
 
 def _spec(file: Path) -> SearchSpec:
@@ -117,8 +122,6 @@ def show_soup(
         return
     _print_steps(steps)
     print_results(results, format)
-    for what, path in (written or {}).items():
-        stdout().print(f"{what.replace('_file', '')}: {path}", markup=False, soft_wrap=True)
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
@@ -127,7 +130,7 @@ def _print_steps(steps: Sequence[Step]) -> None:
         for number, step in enumerate(steps, start=1)
     ]
     columns = ["step", "model", "averaged", "fitness", "±", ""]
-    title = "The soup: one model a step, best first; fitness on the search split"
+    title = "Steps, best model first; search split"
     print_table(columns, rows, title=title, right=["step", "averaged", "fitness", "±"])
     stdout().print()
 
