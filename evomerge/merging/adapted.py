@@ -7,8 +7,9 @@ once, with the merge. No adapted model is ever held: one tensor at a time is.
 from torch import Tensor
 
 from evomerge.headers import TensorInfo
-from evomerge.merging.adapter import Change, LowRank, adapted_index, changes_of
+from evomerge.merging.adapter import adapted_index
 from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.lora import Change, LowRank, changes_of
 from evomerge.merging.scratch import Scratch
 
 

@@ -15,7 +15,7 @@ from evomerge.merging.indexes import tokenizer_folder
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.rows import plan_rows
 from evomerge.merging.tokenizer import OutputTokenizer, make_tokenizer, special_beyond
-from evomerge.merging.vocabulary import Vocabulary, how_they_differ, read_tokens, vocabulary_of
+from evomerge.merging.vocabulary import Vocabulary, how_they_differ, read_tokens
 from evomerge.recipe import Recipe, Tokenizer
 
 Notify = Callable[[str], None]
@@ -41,16 +41,29 @@ def align(
     Raises CheckpointError, and RecipeError for tokens that cannot be had.
     """
     opened = {name: models[name] for name in recipe.all_models()}
-    settings = recipe.tokenizer
-    if settings is None and vocabulary_from is not None:
-        settings = Tokenizer(source=vocabulary_from)
-    known = {name: vocabulary_of(name, model.index) for name, model in opened.items()}
-    found = {name: vocabulary for name, vocabulary in known.items() if vocabulary is not None}
+    found = {name: known for name in opened if (known := models.vocabulary(name)) is not None}
     base = recipe.base_model or next(iter(opened))
-    if settings is None or base not in found:
+    settings, home = recipe.tokenizer, base
+    if settings is None and _is_known(vocabulary_from, models):
+        settings, home = Tokenizer(source="base"), str(vocabulary_from)
+    elif settings is not None and settings.source not in {"base", "union"}:
+        home = settings.source
+    if settings is None:
         _say_differences(base, found, notify)
         return Aligned(opened)
-    return _Aligner(recipe, models, settings, found, base, notify).align(opened)
+    if base not in found:
+        raise CheckpointError(
+            "no embedding was found whose rows could be aligned",
+            where=base,
+            remedy="remove tokenizer from the recipe: rows are merged as they lie",
+        )
+    return _Aligner(recipe, models, settings, found, base, home, notify).align(opened)
+
+
+def _is_known(model: str | None, models: OpenModels) -> bool:
+    """Whether the vocabulary of an engine is known; rows stay where they are if not."""
+    known = None if model is None else models.vocabulary(model)
+    return known is not None and known.tokens is not None
 
 
 def _say_differences(base: str, found: Mapping[str, Vocabulary], notify: Notify) -> None:
@@ -74,11 +87,11 @@ class _Aligner:
         settings: Tokenizer,
         found: dict[str, Vocabulary],
         base: str,
+        home: str,
         notify: Notify,
     ) -> None:
         self.recipe, self.models, self.settings = recipe, models, settings
-        self.found, self.base, self.notify = found, base, notify
-        self.home = base if settings.source in {"base", "union"} else settings.source
+        self.found, self.base, self.home, self.notify = found, base, home, notify
 
     def align(self, opened: Mapping[str, Checkpoint]) -> Aligned:
         """The models in the vocabulary of the merge."""
@@ -110,10 +123,9 @@ class _Aligner:
             return self.found[self.home], None
         folder = tokenizer_folder(self.home, self.models.folders)
         if (folder / "config.json").is_file():
-            model = self.models[self.home]
-            vocabulary = vocabulary_of(self.home, model.index)
+            vocabulary = self.models.vocabulary(self.home)
             if vocabulary is not None:
-                return vocabulary, model
+                return vocabulary, self.models[self.home]
         tokens = read_tokens(folder)
         return Vocabulary(self.home, 1 + max((tokens or {"": -1}).values()), tokens), None
 

@@ -11,6 +11,7 @@ from evomerge.merging.adapted import AdaptedCheckpoint
 from evomerge.merging.adapter import read_adapter
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.indexes import Folders, check_layers, folders_of
+from evomerge.merging.vocabulary import Vocabulary, vocabulary_of
 
 
 class OpenModels(Mapping[str, Checkpoint]):
@@ -24,6 +25,7 @@ class OpenModels(Mapping[str, Checkpoint]):
         self.folders: Folders = {name: Path(folder) for name, folder in folders.items()}
         self._plain: dict[Path, Checkpoint] = {}
         self._models: dict[str, Checkpoint] = {}
+        self._vocabularies: dict[str, Vocabulary | None] = {}
 
     def __getitem__(self, name: str) -> Checkpoint:
         if name not in self._models:
@@ -35,6 +37,12 @@ class OpenModels(Mapping[str, Checkpoint]):
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def vocabulary(self, name: str) -> Vocabulary | None:
+        """A model's vocabulary, read once; None where it has no embedding of tokens."""
+        if name not in self._vocabularies:
+            self._vocabularies[name] = vocabulary_of(name, self[name].index)
+        return self._vocabularies[name]
 
     def close(self) -> None:
         """Let go of the mapped files."""

@@ -61,12 +61,7 @@ def plan_rows(
     Raises RecipeError where a token's row comes from a model that lacks it.
     """
     first = models[home if home is not None else base or 0]
-    vocabularies = [model.tokens if model.tokens is not None else first.tokens for model in models]
-    known = np.full((len(models), count), LACKING, np.int64)
-    for number, vocabulary in enumerate(vocabularies):
-        for token, place in out.items():
-            known[number, place] = (vocabulary or {}).get(token, LACKING)
-        known[number, known[number] >= models[number].rows] = LACKING
+    known = np.stack([_rows_of(out, count, model, first) for model in models])
     named = np.zeros(count, bool)
     named[list(out.values())] = True
     _keep_padding(known, named, models, home)
@@ -81,6 +76,15 @@ def plan_rows(
         if given.force:
             own[:, place] = LACKING
     return Rows(own, known, donor, row)
+
+
+def _rows_of(out: Tokens, count: int, model: Vocabulary, like: Vocabulary) -> Places:
+    """The model's row of each token of the merge."""
+    tokens = (model.tokens if model.tokens is not None else like.tokens) or {}
+    found = np.full(count, LACKING, np.int64)
+    found[list(out.values())] = [tokens.get(token, LACKING) for token in out]
+    found[found >= model.rows] = LACKING
+    return found
 
 
 def _keep_padding(

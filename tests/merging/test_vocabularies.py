@@ -13,6 +13,7 @@ from evomerge.merging.offline import merge_to_folder
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.recipe import Recipe, Source, Token, constant
 from evomerge.recipe import Tokenizer as Block
+from tests.merging.adapters import PREFIX, factors, linear, save_adapter
 from tests.merging.checkpoints import recipe
 from tests.merging.tokenizers import model, row
 
@@ -333,3 +334,51 @@ def test_a_tokenizer_alone_can_be_the_source(models):
     tensors, tokenizer, config = models.merge("out", Block(source="words"))
     assert config["vocab_size"] == 7
     assert torch.equal(row(tokenizer, tensors, "pink"), models.row("a", "pink"))
+
+
+def test_an_adapter_that_brings_tokens_of_its_own_is_aligned(tmp_path, monkeypatch):
+    """PEFT saves the resized embeddings and the tokenizer beside the factors."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, weights = model(tmp_path / "base", ["red", "green"], 0)
+    wide, own = model(tmp_path / "wide", ["red", "green"], 1, special=["<call>"])
+    saved = {f"{PREFIX}{name}": own[name] for name in (EMBEDDING, HEAD)}
+    up = "model.layers.0.mlp.up_proj"
+    adapter = save_adapter(tmp_path / "lora", saved | linear(up, *factors((6, 4), 4, 1)))
+    wide.save(str(adapter / "tokenizer.json"))
+    folders = {"base": tmp_path / "base", "lora": adapter}
+    plain = recipe("linear", {"base+lora": {"weight": 1.0}})
+    with pytest.raises(CheckpointError, match="union") as caught:
+        merge_to_folder(plain, tmp_path / "out", models=folders)
+    assert caught.value.where == "base+lora"
+    for source, rows in (("union", 6), ("base", 5), ("base+lora", 6)):
+        block = plain.model_copy(update={"tokenizer": Block(source=source)})
+        out = tmp_path / f"out-{source}"
+        merge_to_folder(block, out, models=folders)
+        tensors = load_file(out / "model.safetensors")
+        assert torch.equal(tensors[HEAD], own[HEAD][:rows])
+        tokens = Tokenizer.from_file(str(out / "tokenizer.json")).get_vocab()
+        assert ("<call>" in tokens) == (rows == 6)
+        assert not torch.equal(tensors[f"{up}.weight"], weights[f"{up}.weight"])
+
+
+def test_an_engines_vocabulary_that_is_not_known_leaves_rows_where_they_are(tmp_path):
+    for seed, name in enumerate(("base", "a")):
+        model(tmp_path / name, ["red"], seed, tokenizer=False)
+    folders = {name: tmp_path / name for name in ("base", "a")}
+    cache = StatisticsCache(on_disk=False)
+    with MergeSource(folders, cache=cache, vocabulary_from="base") as source:
+        aligned = source.aligned(recipe("linear", {"a": {"weight": 1.0}}))
+        assert aligned.tokenizer is None
+        assert aligned.checkpoints["a"] is source.checkpoints["a"]
+
+
+def test_a_recipe_of_one_expert_still_has_the_engines_vocabulary(models):
+    """Tokens that the expert lacks come from the model that the engine was started with."""
+    only = Source(model="a", parameters={"weight": constant(1.0)})
+    made = Recipe(merge_method="linear", base_model="a", models=(only,))
+    cache = StatisticsCache(on_disk=False)
+    with MergeSource(models.paths, cache=cache, vocabulary_from="base") as source:
+        tensors = dict(source.merge(made))
+    base = models.tokenizers["base"]
+    assert torch.equal(row(base, tensors, "blue"), models.row("a", "blue"))
+    assert torch.equal(row(base, tensors, "green"), models.row("base", "green"))
