@@ -133,7 +133,8 @@ def main() -> None:
     for threads in options.threads:
         print(f"\n{threads} thread(s); limit {LIMIT:g} x the copy")
         print(
-            f"  {'':16s} {'copy ms':>8s} {'merge ms':>8s} {'wall':>8s} {'CPU':>8s} {'GB/s':>6s} {'first s':>7s}"
+            f"  {'':16s} {'copy ms':>8s} {'merge ms':>8s} {'wall':>8s} {'CPU':>8s} {'GB/s':>6s} "
+            f"{'first s':>7s}"
         )
         for method in options.methods:
             command = [sys.executable, "-m", "benchmarks.live_merge", "--one", method]

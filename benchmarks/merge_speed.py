@@ -2,12 +2,13 @@
 
 Makes a base and three experts in bf16 (the shapes of TinyLlama: 22 layers, hidden size 2048, 2.2 GB
 each; random weights of std 0.02, deltas of std 0.001) unless they are there, and merges them by each
-method, each merge in a process of its own, with the files in the page cache:
+method, each merge in a process of its own, all models read just before it:
 
   copy     the bytes that the merge reads, read from files, and those that it writes, written to one
   write    `evomerge merge CONFIG OUT`, the whole command
   memory   the same without writing: tensor by tensor into memory that is used again
-  mergekit `mergekit-yaml CONFIG OUT`, the whole command; and its in-memory plan, tensor by tensor
+  mergekit `mergekit-yaml CONFIG OUT`, the whole command; for TIES also its in-memory plan, tensor by
+           tensor
 
 Cuts and norms are measured anew in every run: no table is kept between two merges. Peak memory is the
 process's resident set without its mapped files (RssAnon), sampled every 20 ms; for mergekit too.
@@ -194,6 +195,15 @@ print("seconds", time.perf_counter() - started)
 """
 
 
+def warm(folder: Path) -> None:
+    """Read all models, so that whatever ran before, they are in the page cache."""
+    block = bytearray(8 << 20)
+    for name in MODELS:
+        with (folder / name / "model.safetensors").open("rb", buffering=0) as file:
+            while file.readinto(block):
+                pass
+
+
 def copy(folder: Path, method: str) -> Run:
     """Read what the merge reads, write what it writes: wall seconds of both."""
     read = {"linear": MODELS[1:], "slerp": MODELS[1:3]}.get(method, MODELS)
@@ -218,31 +228,38 @@ def ours(folder: Path, method: str) -> tuple[Run, Run]:
     """Our merge, written and not."""
     shutil.rmtree(folder / "ours", ignore_errors=True)
     command = [sys.executable, "-m", "evomerge", "merge", f"{method}.yml", "ours", "--quiet"]
+    warm(folder)
     written = run(command, folder)
     shutil.rmtree(folder / "ours")
+    warm(folder)
     again = [sys.executable, "-m", "benchmarks.merge_speed", "--into-memory", method]
     os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
     return written, run([*again, "--folder", str(folder)], folder)
 
 
-def theirs(folder: Path, method: str, mergekit: Path) -> tuple[Run, Run]:
-    """mergekit's merge, written and not."""
+def theirs(folder: Path, method: str, mergekit: Path) -> tuple[Run, float | None]:
+    """mergekit's merge; for TIES also the seconds of its in-memory plan."""
     shutil.rmtree(folder / "theirs", ignore_errors=True)
     options = ["--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
+    warm(folder)
     written = run([str(mergekit / "mergekit-yaml"), f"{method}.yml", "theirs", *options], folder)
     shutil.rmtree(folder / "theirs")
+    if method != "ties":
+        return written, None
+    warm(folder)
     script = [str(mergekit / "python"), "-c", MERGEKIT_IN_MEMORY, f"{method}.yml"]
-    return written, run(script, folder)
+    return written, run(script, folder).inner
 
 
 HEAD = (
     f"{'':16s} {'copy':>6s} {'write':>7s} {'/copy':>6s} {'memory':>7s} {'/copy':>6s} {'CPU s':>6s} "
-    f"{'peak GB':>8s} | {'mergekit':>8s} {'/ours':>7s} {'memory':>8s} {'/ours':>7s} {'peak GB':>8s}"
+    f"{'peak GB':>8s} | {'mergekit':>8s} {'/ours':>7s} {'peak GB':>8s} {'memory':>8s} {'/ours':>7s}"
 )
 
 
 def report(folder: Path, method: str, mergekit: Path | None) -> None:
     """One line of the table."""
+    warm(folder)
     floor = copy(folder, method)
     written, held = ours(folder, method)
     assert held.inner is not None
@@ -251,12 +268,10 @@ def report(folder: Path, method: str, mergekit: Path | None) -> None:
         f"{held.inner:7.2f} {held.inner / floor.wall:5.2f}x {written.cpu:6.1f} {written.peak:8.2f} |"
     )
     if mergekit is not None:
-        their, their_held = theirs(folder, method, mergekit)
-        assert their_held.inner is not None
-        line += (
-            f" {their.wall:8.1f} {their.wall / written.wall:6.1f}x {their_held.inner:8.1f} "
-            f"{their_held.inner / held.inner:6.1f}x {their.peak:8.2f}"
-        )
+        their, seconds = theirs(folder, method, mergekit)
+        line += f" {their.wall:8.1f} {their.wall / written.wall:6.1f}x {their.peak:8.2f}"
+        if seconds is not None:
+            line += f" {seconds:8.1f} {seconds / held.inner:6.1f}x"
     print(line, flush=True)
 
 

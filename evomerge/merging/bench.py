@@ -47,6 +47,17 @@ class Bench:
         with torch.no_grad():
             out.copy_(first.view(out.shape))
 
+    def check_finite(self, layout: Layout, base: Tensor | None, models: Sequence[Tensor]) -> None:
+        """Raise CheckpointError where a tensor that is about to be merged holds NaN or infinity."""
+        given = [
+            *([] if base is None else [(layout.base, base)]),
+            *zip(layout.parts, models, strict=True),
+        ]
+        for part, tensor in given:
+            if part is not None and not all_finite(tensor):
+                index = self.models.checkpoints[part.model].index
+                raise nonfinite_error([part.info], index.name if index.parts else None)
+
     def _tensor(self, part: Part) -> Tensor:
         return self.models.checkpoints[part.model].tensor(part.info)
 
@@ -92,14 +103,3 @@ def vocabulary_key(recipe: Recipe) -> str:
     """What the vocabulary of a recipe, and which rows it has, depend on."""
     tokenizer = None if recipe.tokenizer is None else recipe.tokenizer.model_dump_json()
     return repr((recipe.base_model, recipe.all_models(), tokenizer))
-
-
-def check_finite(layout: Layout, base: Tensor | None, models: Sequence[Tensor]) -> None:
-    """Raise CheckpointError where a tensor that is about to be merged holds NaN or infinity."""
-    given = [
-        *([] if base is None else [(layout.base, base)]),
-        *zip(layout.parts, models, strict=True),
-    ]
-    for part, tensor in given:
-        if part is not None and not all_finite(tensor):
-            raise nonfinite_error([part.info])

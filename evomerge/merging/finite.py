@@ -43,12 +43,12 @@ def _ensure_finite(index: CheckpointIndex, cache: StatisticsCache) -> None:
         raise nonfinite_error(broken)
 
 
-def nonfinite_error(broken: list[TensorInfo]) -> CheckpointError:
-    """These tensors cannot be merged."""
+def nonfinite_error(broken: list[TensorInfo], model: str | None = None) -> CheckpointError:
+    """These tensors, of a file or of a model made of several, cannot be merged."""
     return CheckpointError(
         f"tensor {broken[0].name!r} holds NaN or infinity"
         + (f", and {len(broken) - 1} more" if len(broken) > 1 else ""),
-        where=str(broken[0].file),
+        where=model or str(broken[0].file),
         remedy="leave this model out, or use an earlier checkpoint of it",
     )
 

@@ -110,8 +110,8 @@ class Delta:
         )
         given = _at(keeps), len(keeps), _at(found), _at(cutoffs)
         library.table(self._ref(), self.numel, *given, *(_at(x) for x in room))
-        table = np.zeros(GRID + 1, TABLE)
-        table["threshold"][1:], table["cutoff"][1:] = found[place], cutoffs[place]
+        table = np.zeros(len(place), TABLE)
+        table["threshold"], table["cutoff"] = found[place], cutoffs[place]
         return table
 
     def band_share(self, low: Cut, high: Cut = NOTHING) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evomerge.errors import MergeError
 from evomerge.merging.align import Aligned
-from evomerge.merging.bench import Benches, check_finite, vocabulary_key
+from evomerge.merging.bench import Benches, vocabulary_key
 from evomerge.merging.checkpoint import DTYPES, Checkpoint
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
@@ -24,14 +24,21 @@ from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
 from evomerge.merging.regions import Place, Region, whole
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
+from evomerge.merging.threads import run_all
 from evomerge.merging.validate import validate
-from evomerge.methods import get_method
+from evomerge.methods import Trim, get_method
 from evomerge.recipe import Recipe, Slice
 
 _log = logging.getLogger("evomerge.merging")
 Destination = Callable[[str], Tensor | Place | None]
 """Where a merged tensor shall be written: a tensor of as many entries, a place that takes a region of
 it, or None to skip it."""
+
+
+_MEASURED = {Trim.MAGNITUDE, Trim.BAND, Trim.RANDOM}
+"""Trims for which something is measured that later candidates use again."""
+_STRUCTURES = 64
+"""Plans that are kept: a search has one, but for stacks of layers, of which every one is another."""
 
 
 class MergeSource:
@@ -77,6 +84,7 @@ class MergeSource:
             vocabulary_from=vocabulary_from,
         )
         self._layouts: dict[str, tuple[Layout, ...]] = {}
+        self._prepared: set[tuple[str, str]] = set()
 
     def __enter__(self) -> "MergeSource":
         return self
@@ -102,6 +110,8 @@ class MergeSource:
             if self._tables:
                 for name in recipe.all_models():
                     ensure_finite(self.checkpoints[name].index, self._cache)
+            while len(self._layouts) >= _STRUCTURES:
+                del self._layouts[next(iter(self._layouts))]
             self._layouts[key] = plan_layout(recipe, self.aligned(recipe).checkpoints)
         return self._layouts[key]
 
@@ -126,13 +136,15 @@ class MergeSource:
         return plans
 
     def prepare(self, recipe: Recipe) -> None:
-        """Measure what the recipe needs (thresholds), so that merging it is fast at once."""
-        layouts = self.layouts(recipe)
-        if get_method(recipe.merge_method).kernel is None:
+        """Measure, on all threads, what recipes like this one need: once for a method and its models."""
+        method, key = get_method(recipe.merge_method), (recipe.merge_method, _structure(recipe))
+        measured = method.coefficients is not None or method.trim in _MEASURED
+        if not self._tables or not measured or key in self._prepared:
             return
-        for plan in self.plan(recipe):
-            if not plan.layout.copy and 0 not in plan.layout.shape:
-                self._benches.of(recipe).scalars(recipe, plan, layouts)
+        layouts, bench = self.layouts(recipe), self._benches.of(recipe)
+        plans = [x for x in self.plan(recipe) if not x.layout.copy and 0 not in x.layout.shape]
+        run_all(lambda plan: bench.scalars(recipe, plan, layouts), plans)
+        self._prepared.add(key)
 
     def merge(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
         """Yield (name, merged tensor) in output dtype. Each tensor is new.
@@ -140,6 +152,7 @@ class MergeSource:
         Raises RecipeError, CheckpointError before the first tensor; MergeError where a result is
         not finite.
         """
+        self.prepare(recipe)
         for plan in self.plan(recipe):
             layout = plan.layout
             out = torch.empty(layout.shape, dtype=out_dtype(recipe, layout), device=self.device)
@@ -170,6 +183,7 @@ class MergeSource:
         leaves the earlier tensors written.
         """
         written = 0
+        self.prepare(recipe)
         for plan in self.plan(recipe):
             target = destination(plan.layout.name)
             if target is not None:
@@ -214,7 +228,7 @@ class MergeSource:
             return
         base, models = bench.tensors(layout)
         if not self._tables:
-            check_finite(layout, base, models)
+            bench.check_finite(layout, base, models)
         if method.compute is not None:
             finite = self._runner.compute(method, plan, base, models, out)
         else:

@@ -20,7 +20,6 @@ from evomerge.merging.plan import Layout, Part, TensorPlan
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.whole_model import WholeModelCuts
 from evomerge.methods import Method, Trim
-from evomerge.methods.amounts import kept_count
 from evomerge.recipe import Recipe
 
 Key = tuple[int, int]
@@ -106,9 +105,7 @@ class Selector:
             low = self._whole.cut(layouts, layout, part.model, density)
             return self._cut_out(layout, part, low, NOTHING, rescale)
         first, last = row_masks.band(part.info.numel, density, gamma)
-        if first == 0:
-            return self._cut_out(layout, part, self._cut(layout, part, density), NOTHING, rescale)
-        low, high = (self._cut_of(layout, part, keep) for keep in (last, first))
+        low, high = (self._cut(layout, part, keep) for keep in (last, first))
         return self._cut_out(layout, part, low, high, rescale)
 
     def _cut_out(self, layout: Layout, part: Part, low: Cut, high: Cut, rescale: bool) -> _One:
@@ -174,28 +171,25 @@ class Selector:
         kept = torch.from_numpy(mask)
         return Chosen(knobs, (Select.MASK,) * count, (kept,) * count)
 
-    def _cut(self, layout: Layout, part: Part, density: float) -> Cut:
-        row = thresholds.grid_row(density)
-        if self._tables and row is not None:
-            table = self._cache.get(
-                ("cuts", *self._names(layout, part)),
-                lambda: self.delta(layout, part).magnitude_table(),
-            )
-            return Cut(float(table["threshold"][row]), int(table["cutoff"][row]))
-        delta = self.delta(layout, part)
-        return self._cut_of(layout, part, kept_count(density, delta.numel))
-
-    def _cut_of(self, layout: Layout, part: Part, keep: int) -> Cut:
-        """The cut above `keep` entries, remembered for the next candidate that asks."""
+    def _cut(self, layout: Layout, part: Part, keep: int) -> Cut:
+        """The cut above `keep` entries: from the table where it has it, remembered where not."""
+        numel = part.info.numel
+        if not self._tables or not 0 < keep < numel:
+            return self.delta(layout, part).cut(keep)
+        names = self._names(layout, part)
+        table = self._cache.get(
+            ("cuts", *names), lambda: self.delta(layout, part).magnitude_table()
+        )
+        found = thresholds.cut_from_table(table, numel, keep)
+        if found is not None:
+            return found
 
         def compute() -> thresholds.Table:
-            found = self.delta(layout, part).cut(keep)
-            return np.array([(found.threshold, found.cutoff, 0.0)], thresholds.TABLE)
+            cut = self.delta(layout, part).cut(keep)
+            return np.array([(cut.threshold, cut.cutoff, 0.0)], thresholds.TABLE)
 
-        if not self._tables:
-            return self.delta(layout, part).cut(keep)
-        found = self._cache.remember(("cut", keep, *self._names(layout, part)), compute)
-        return Cut(float(found["threshold"][0]), int(found["cutoff"][0]))
+        one = self._cache.remember(("cut", keep, *names), compute)
+        return Cut(float(one["threshold"][0]), int(one["cutoff"][0]))
 
     def _random_share(self, plan: TensorPlan, number: int, density: float, key: Key) -> float:
         layout, part = plan.layout, plan.layout.parts[number]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evomerge.resources import cache_folder
 
-_VERSION = 2
+_VERSION = 3
 _RECENT = 100_000
 
 

@@ -18,6 +18,7 @@ WORTHWHILE = 1 << 17
 Span = tuple[int, int]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_own = local()
 
 
 def even_spans(count: int, multiple: int = 64) -> list[Span]:
@@ -28,18 +29,26 @@ def even_spans(count: int, multiple: int = 64) -> list[Span]:
 
 
 def run_all(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """`work` on every item, on threads where there are several; results in the order of the items."""
-    if len(items) <= 1:
+    """`work` on every item, on threads where there are several; results in the order of the items.
+
+    Work that comes from one of these threads stays on it.
+    """
+    if len(items) <= 1 or getattr(_own, "busy", False):
         return [work(item) for item in items]
-    return list(_pool(torch.get_num_threads()).map(work, items))
+
+    def marked(item: Item) -> Result:
+        _own.busy = True
+        try:
+            return work(item)
+        finally:
+            _own.busy = False
+
+    return list(_pool(torch.get_num_threads()).map(marked, items))
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "evomerge-merge")
-
-
-_own = local()
 
 
 def scratch(name: str, count: int, dtype: type[np.generic]) -> NDArray[Any]:

@@ -20,7 +20,10 @@ from evomerge.methods.amounts import decimal
 
 GRID = 1000
 TABLE = np.dtype([("threshold", "<f4"), ("cutoff", "<i8"), ("kept", "<f8")])
-"""One row for each density j / GRID, j = 0 … GRID; row 0 is unused. `kept` is an L1 norm."""
+"""One row for each density j / GRID, j = 0 … GRID; row 0 is unused. `kept` is an L1 norm.
+
+Cuts of magnitudes have as many rows again, for one entry less: ⌊d·n⌋ + ⌊γ·n⌋ is ⌊(d + γ)·n⌋ or one less.
+"""
 Table = NDArray[np.void]
 Bits = NDArray[np.uint32]
 BLOCK = 1 << 16
@@ -35,16 +38,24 @@ def grid_row(density: float) -> int | None:
 
 
 def grid_counts(numel: int) -> NDArray[np.int64]:
-    """How many entries each density of the grid keeps, [GRID], from 1 / GRID on."""
-    return np.array([max(1, row * numel // GRID) for row in range(1, GRID + 1)])
+    """How many entries each density of the grid keeps, and one less, [2 (GRID + 1)], at least 1."""
+    counts = np.arange(GRID + 1, dtype=np.int64) * numel // GRID
+    both: NDArray[np.int64] = np.maximum(np.concatenate([counts, counts - 1]), 1)
+    return both
 
 
-def from_table(table: Table, density: float) -> tuple[Cut, float]:
-    """Cut and kept share of the L1 norm for a density that lies on the grid."""
-    row = grid_row(density)
-    assert row is not None, density
-    cut = Cut(float(table["threshold"][row]), int(table["cutoff"][row]))
-    return cut, share_of(float(table["kept"][row]), float(table["kept"][GRID]))
+def cut_from_table(table: Table, numel: int, keep: int) -> Cut | None:
+    """The cut above `keep` entries, where a row of the table has it."""
+    row = -(-keep * GRID // numel)
+    for place in (row, row + GRID + 2):
+        if place < len(table) and _counts(numel)[place] == keep:
+            return Cut(float(table["threshold"][place]), int(table["cutoff"][place]))
+    return None
+
+
+@lru_cache(256)
+def _counts(numel: int) -> NDArray[np.int64]:
+    return grid_counts(numel)
 
 
 def share_of(kept: float, total: float) -> float:
@@ -92,10 +103,9 @@ def magnitude_table(bits: Bits) -> Table:
     order = np.argsort(~bits, kind="stable")
     ordered = bits[order]
     keeps = grid_counts(count)
-    table = np.zeros(GRID + 1, TABLE)
-    table["threshold"][1:] = ordered[keeps - 1].view(np.float32)
-    table["cutoff"][1:] = order[keeps - 1] + 1
-    table["kept"][1:] = np.cumsum(ordered.view(np.float32), dtype=np.float64)[keeps - 1]
+    table = np.zeros(len(keeps), TABLE)
+    table["threshold"] = ordered[keeps - 1].view(np.float32)
+    table["cutoff"] = order[keeps - 1] + 1
     return table
 
 

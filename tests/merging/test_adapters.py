@@ -232,8 +232,15 @@ def test_nan_in_an_adapter_is_refused_by_name(tmp_path, base):
     a, b = factors((8, 8), 4, 1)
     a[1, 2] = float("nan")
     adapter = save_adapter(tmp_path / "adapter", linear(Q, a, b))
+    folders = {"base": base, "adapter": adapter}
     with pytest.raises(CheckpointError, match=r"q_proj\.lora_A"):
-        alone({"base": base, "adapter": adapter})
+        alone(folders)
+    with (
+        MergeSource(folders, tables=False) as source,
+        pytest.raises(CheckpointError, match=r"q_proj\.weight") as caught,
+    ):
+        dict(source.merge(recipe("linear", {"base+adapter": {"weight": 1.0}})))
+    assert caught.value.where == f"{base}+{adapter}"
 
 
 def test_a_tied_models_second_copy_of_the_embedding_is_the_first(tmp_path, weights):

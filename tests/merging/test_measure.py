@@ -44,9 +44,8 @@ def test_a_sample_that_misleads_costs_time_and_nothing_else(delta, monkeypatch):
 
 def test_the_table_is_the_one_of_a_full_sort(delta):
     table, wanted = delta.magnitude_table(), thresholds.magnitude_table(delta.bits())
-    for row in [1, 2, 3, 100, 300, 500, 900, 999, 1000]:
-        one, other = (thresholds.from_table(x, row / 1000)[0] for x in (table, wanted))
-        assert one == other, row
+    assert (table["threshold"] == wanted["threshold"]).all()
+    assert (table["cutoff"] == wanted["cutoff"]).all()
 
 
 def test_the_table_of_few_distinct_magnitudes_keeps_the_right_ties():

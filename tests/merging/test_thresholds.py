@@ -26,24 +26,36 @@ def kept(delta, cut):
 
 @given(bf16_deltas, density)
 def test_exactly_k_entries_survive_however_many_ties(delta, share):
-    cut, _ = thresholds.from_table(thresholds.magnitude_table(bits_of(delta)), share)
+    bits, count = bits_of(delta), len(delta)
+    keep = kept_count(share, count)
+    cut = thresholds.cut_from_table(thresholds.magnitude_table(bits), count, keep)
     mask = kept(delta, cut)
-    assert mask.sum() == max(1, int(round(share * 1000) * len(delta) // 1000))
+    assert mask.sum() == keep == max(1, int(round(share * 1000) * count // 1000))
     assert (mask == oracles.kept_by_magnitude(delta.numpy(), share)).all()
+    assert (mask == kept(delta, thresholds.cut_at(bits, keep))).all()
 
 
-@given(bf16_deltas, density)
-def test_table_and_direct_computation_keep_the_same_entries(delta, share):
-    bits = bits_of(delta)
-    cut, _ = thresholds.from_table(thresholds.magnitude_table(bits), share)
-    direct = thresholds.cut_at(bits, kept_count(share, len(bits)))
-    assert (kept(delta, cut) == kept(delta, direct)).all()
+@given(bf16_deltas, st.integers(0, 1000), st.integers(0, 1000))
+def test_a_table_knows_sums_of_two_densities_too(delta, one, other):
+    bits, count = bits_of(delta), len(delta)
+    keep = min(count, max(1, one * count // 1000 + other * count // 1000))
+    cut = thresholds.cut_from_table(thresholds.magnitude_table(bits), count, keep)
+    assert cut is not None
+    assert kept(delta, cut).sum() == keep
+
+
+def test_a_table_says_where_it_does_not_know():
+    bits = bits_of(torch.arange(5003) / 64)
+    table = thresholds.magnitude_table(bits)
+    unknown = set(range(1, 5004)) - set(thresholds.grid_counts(5003).tolist())
+    assert thresholds.cut_from_table(table, 5003, min(unknown)) is None
 
 
 @given(bf16_deltas, st.integers(1, 1000), st.integers(-5, 5))
 def test_random_table_and_direct_computation_agree(delta, row, key):
     bits = bits_of(delta)
-    _, share = thresholds.from_table(thresholds.random_table(bits, (key, 7)), row / 1000)
+    kept_norms = thresholds.random_table(bits, (key, 7))["kept"]
+    share = thresholds.share_of(kept_norms[row], kept_norms[-1])
     assert share == pytest.approx(thresholds.random_share(bits, (key, 7), row / 1000))
 
 
@@ -54,8 +66,7 @@ def test_a_density_means_the_number_that_is_written():
 
 
 def test_a_delta_of_zeros_keeps_its_norm_of_zero():
-    table = thresholds.magnitude_table(bits_of(torch.zeros(5)))
-    assert thresholds.from_table(table, 0.4)[1] == 1.0
+    assert thresholds.random_share(bits_of(torch.zeros(5)), (1, 2), 0.4) == 1.0
 
 
 @given(
