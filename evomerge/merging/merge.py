@@ -132,7 +132,7 @@ class MergeSource:
             # What is measured over a whole model must not meet the first NaN halfway.
             bench = self._benches.of(recipe)
             for layout in (plan.layout for plan in plans if not plan.layout.copy):
-                check_finite(layout, *bench.tensors(layout))
+                bench.check_finite(layout, *bench.tensors(layout))
         return plans
 
     def prepare(self, recipe: Recipe) -> None:
