@@ -6,6 +6,7 @@ an array that nobody else refers to is free. Nothing has to be given back by han
 
 import math
 import sys
+from threading import Lock
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ _FREE = sys.getrefcount(_PROBE[0])
 
 
 class Scratch:
-    """Tensors that live for the merge of one tensor."""
+    """Tensors that live for the merge of one tensor; threads may ask at the same time."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._rooms: list[NDArray[np.float32]] = []
 
     def copy_of(self, tensor: Tensor) -> Tensor:
@@ -30,8 +32,9 @@ class Scratch:
         count = math.prod(tensor.shape)
         if count > LARGEST:
             return tensor.to(torch.float32, copy=True)
-        made = torch.from_numpy(self._room(count))[:count].view(tensor.shape)
-        return made.copy_(tensor)
+        with self._lock:  # until a tensor refers to the room
+            made = torch.from_numpy(self._room(count))[:count]
+        return made.view(tensor.shape).copy_(tensor)
 
     def _room(self, count: int) -> NDArray[np.float32]:
         free = [n for n in range(len(self._rooms)) if sys.getrefcount(self._rooms[n]) == _FREE]

@@ -1,6 +1,7 @@
 """Adapters are merged from their factors in fp32, whole and exactly, or refused by name."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -183,6 +184,26 @@ def test_the_number_of_threads_changes_no_bit(tmp_path):
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(x, found[0]) for x in found)
+
+
+def test_threads_that_ask_at_the_same_time_get_memory_of_their_own(tmp_path):
+    names = [f"layers.{n}.q_proj" for n in range(8)]
+    start = random_weights({f"{name}.weight": (300, 200) for name in names}, 0)
+    tensors = {}
+    for seed, name in enumerate(names):
+        tensors |= linear(name, *factors((300, 200), 4, seed))
+    folders = {
+        "base": save(tmp_path / "base", start),
+        "adapter": save_adapter(tmp_path / "adapter", tensors),
+    }
+    with MergeSource(folders) as source:
+        model = source.checkpoints["base+adapter"]
+        infos = list(model.index.tensors.values())
+        wanted = [model.tensor(info).clone() for info in infos]
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(20):
+                found = list(pool.map(lambda info: model.tensor(info).clone(), infos))
+                assert all(torch.equal(x, y) for x, y in zip(found, wanted, strict=True))
 
 
 def test_a_merge_without_a_dtype_is_written_in_the_bases(tmp_path, base):
