@@ -11,7 +11,7 @@ method, each merge in a process of its own, all models read just before it:
            tensor
 
 Cuts and norms are measured anew in every run: no table is kept between two merges. Peak memory is the
-process's resident set without its mapped files (RssAnon), sampled every 20 ms; for mergekit too.
+process's resident set (VmHWM: its own pages and those of mapped files), as the kernel counts it.
 
 Needs mergekit 0.1.5 in an environment of its own (evomerge does not install it), 11 GB of disk and,
 for mergekit, 13 GB of memory:
@@ -120,7 +120,7 @@ def make_models(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One process: wall and CPU seconds, peak of its own memory in GB; `inner`: seconds it says."""
+    """One process: wall and CPU seconds, peak resident memory in GB; `inner`: seconds it says."""
 
     wall: float
     cpu: float
@@ -137,7 +137,7 @@ def run(command: list[str], folder: Path) -> Run:
     )
     peak = 0
     while process.poll() is None:
-        peak = max(peak, _own_memory(process.pid))
+        peak = max(peak, _resident(process.pid))
         time.sleep(0.02)
     wall, after = time.perf_counter() - started, os.times()
     said = process.stdout.read() if process.stdout else ""
@@ -149,12 +149,12 @@ def run(command: list[str], folder: Path) -> Run:
     return Run(wall, cpu, peak / 1e9, float(words[-1].split()[1]) if words else None)
 
 
-def _own_memory(pid: int) -> int:
+def _resident(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def into_memory(folder: Path, method: str) -> float:

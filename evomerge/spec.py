@@ -71,6 +71,8 @@ class EngineSpec(Frozen):
     tensor_parallel_size: int = Field(1, gt=0)
     enforce_eager: bool | None = None
     """None: eager on a CPU, CUDA graphs on a GPU."""
+    models_on: Literal["auto", "device", "pinned", "mapped"] = "auto"
+    """Where base and experts lie: on the GPU, in pinned memory, or in mapped files."""
     trust_remote_code: bool = False
     fake_seconds: float = Field(0.0, ge=0)
     """How long the fake engine takes for a candidate."""

@@ -51,7 +51,8 @@ class VLLMEvaluator:
         from evomerge.evaluation.self_test import check_engine
         from evomerge.evaluation.vllm_scoring import VLLMModel
 
-        self.dtype = str(self._call("open", json.dumps(self._folders), json.dumps(self._layers)))
+        given = json.dumps(self._folders), json.dumps(self._layers), self._spec.engine.models_on
+        self.dtype = str(self._call("open", *given))
         check_engine(self, self._spec, self._folders)
         self._model = VLLMModel(self.wrapper, lambda: self._call("forward_seconds"))
         self.suite = TaskSuite(self._spec.objective, self._model)

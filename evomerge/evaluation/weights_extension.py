@@ -25,6 +25,7 @@ from evomerge.errors import EvomergeError, MergeError, UsageError
 from evomerge.evaluation.depth import Shapes, empty_layers, zeros
 from evomerge.evaluation.parameter_views import Places, all_hold, find_places
 from evomerge.merging.merge import MergeSource, out_dtype
+from evomerge.merging.placement import ModelsOn
 from evomerge.recipe import Recipe
 
 EXTENSION = f"{__name__}.MergeExtension"
@@ -46,15 +47,18 @@ class MergeExtension:
     model_runner: Any
     device: torch.device
 
-    def evomerge_open(self, models_json: str, layers_json: str = "null") -> str:
+    def evomerge_open(
+        self, models_json: str, layers_json: str = "null", models_on: ModelsOn = "auto"
+    ) -> str:
         """Map the models `{name: folder}`, base first; returns the engine's parameter dtype.
 
         With a number of layers the engine has room for them, and recipes may have fewer.
+        `models_on`: where the models are kept.
         """
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
         base = next(iter(models))
-        source = MergeSource(models, device=self.device, vocabulary_from=base)
+        source = MergeSource(models, device=self.device, vocabulary_from=base, models_on=models_on)
         self._evomerge_source = source
         own = source.checkpoints[base].index.num_layers
         self._evomerge_room: int | None = json.loads(layers_json)

@@ -12,6 +12,7 @@ from evomerge.merging.finite import nonfinite_error
 from evomerge.merging.knobs import KnobMaker, Scalars
 from evomerge.merging.measure import all_finite
 from evomerge.merging.opening import OpenModels
+from evomerge.merging.placement import ModelsOn, Residence, choose, free_room
 from evomerge.merging.plan import Layout, Part, TensorPlan
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.recipe import Recipe
@@ -23,15 +24,16 @@ class Bench:
 
     models: Aligned
     knobs: KnobMaker
+    residence: Residence
 
     def scalars(self, recipe: Recipe, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
         """The numbers of one tensor's kernel."""
         return self.knobs.scalars(recipe, plan, layouts)
 
     def tensors(self, layout: Layout) -> tuple[Tensor | None, list[Tensor]]:
-        """The base's tensor, where there is one, and the models'."""
-        base = None if layout.base is None else self._tensor(layout.base)
-        return base, [self._tensor(part) for part in layout.parts]
+        """The base's tensor, where there is one, and the models', where they live."""
+        base = None if layout.base is None else self._resident(layout.base)
+        return base, [self._resident(part) for part in layout.parts]
 
     def copy(self, layout: Layout, out: Tensor) -> None:
         """Write a tensor that is not merged. Raises CheckpointError where the models' differ."""
@@ -58,6 +60,10 @@ class Bench:
                 index = self.models.checkpoints[part.model].index
                 raise nonfinite_error([part.info], index.name if index.parts else None)
 
+    def _resident(self, part: Part) -> Tensor:
+        name = self.models.checkpoints[part.model].fingerprint(part.info)
+        return self.residence.of(name, self._tensor(part))
+
     def _tensor(self, part: Part) -> Tensor:
         return self.models.checkpoints[part.model].tensor(part.info)
 
@@ -66,7 +72,7 @@ class Benches:
     """A bench for each set of models and vocabulary, made once.
 
     Args:
-        tables, vocabulary_from: as in `MergeSource`.
+        tables, vocabulary_from, device, models_on: as in `MergeSource`.
     """
 
     def __init__(
@@ -77,12 +83,17 @@ class Benches:
         *,
         tables: bool,
         vocabulary_from: str | None,
+        device: torch.device,
+        models_on: ModelsOn,
     ) -> None:
         self._models = models
         self._cache = cache
         self._notify = notify
         self._tables = tables
         self._vocabulary_from = vocabulary_from
+        self._device = device
+        self._models_on: ModelsOn = models_on
+        self._residence: Residence | None = None
         self._known: dict[object, Bench] = {}
 
     def of(self, recipe: Recipe) -> Bench:
@@ -91,12 +102,22 @@ class Benches:
         if key not in self._known:
             aligned = align(recipe, self._models, self._notify, self._vocabulary_from)
             knobs = KnobMaker(aligned.checkpoints, self._cache, tables=self._tables)
-            self._known[key] = Bench(aligned, knobs)
+            self._known[key] = Bench(aligned, knobs, self._reside(recipe, aligned))
         return self._known[key]
 
     def clear(self) -> None:
         """Let go of the models."""
         self._known.clear()
+        self._residence = None
+
+    def _reside(self, recipe: Recipe, models: Aligned) -> Residence:
+        """Chosen once, for the models of the first recipe: those of a search's others are the same."""
+        if self._residence is None:
+            indexes = [models.checkpoints[name].index for name in recipe.all_models()]
+            needed = sum(index.num_bytes for index in indexes)
+            place = choose(self._models_on, needed, free_room(self._device))
+            self._residence = Residence(place, self._device)
+        return self._residence
 
 
 def vocabulary_key(recipe: Recipe) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from evomerge.errors import CheckpointError
 from evomerge.layout import CheckpointIndex, TensorInfo, kind_of, read_index
-from evomerge.merging.pages import bring_in
+from evomerge.merging.pages import bring_in, let_go
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -42,7 +42,7 @@ class Checkpoint:
     index: CheckpointIndex
     _maps: dict[Path, mmap.mmap] = field(default_factory=dict)
     _marks: dict[Path, str] = field(default_factory=dict)
-    _here: set[str] = field(default_factory=set)
+    _here: dict[str, TensorInfo] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -68,9 +68,15 @@ class Checkpoint:
         mapped = self._map(info.file)
         if info.name not in self._here:
             bring_in(mapped, info.start, info.end)
-            self._here.add(info.name)
+            self._here[info.name] = info
         flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=info.start)
         return flat.view(info.shape)
+
+    def release(self) -> None:
+        """Let go of the pages of every tensor read so far: a merge of a large model stays small."""
+        for info in self._here.values():
+            let_go(self._map(info.file), info.start, info.end)
+        self._here.clear()
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor, sorted by name."""

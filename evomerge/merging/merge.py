@@ -20,6 +20,7 @@ from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
+from evomerge.merging.placement import ModelsOn
 from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
 from evomerge.merging.regions import Place, Region, whole
 from evomerge.merging.runner import EAGER_CHUNK, Runner
@@ -57,6 +58,7 @@ class MergeSource:
             tensor when its turn comes.
         vocabulary_from: the model whose vocabulary recipes without a `tokenizer` block have, as in
             an engine; None merges their rows place by place.
+        models_on: where models are kept: see `placement`.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class MergeSource:
         chunk: int = EAGER_CHUNK,
         tables: bool = True,
         vocabulary_from: str | None = None,
+        models_on: ModelsOn = "mapped",
     ) -> None:
         self.checkpoints = OpenModels(models, notify or _log.info)
         self.device = torch.device(device)
@@ -82,6 +85,8 @@ class MergeSource:
             notify or _log.info,
             tables=tables,
             vocabulary_from=vocabulary_from,
+            device=self.device,
+            models_on=models_on,
         )
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._prepared: set[tuple[str, str]] = set()
@@ -174,6 +179,8 @@ class MergeSource:
         for number, (plan, dtype, size) in enumerate(zip(plans, dtypes, sizes, strict=True)):
             out = rooms[number % 2][:size].view(dtype).view(plan.layout.shape)
             self._merge_one(recipe, plan, out)
+            if not self._tables:
+                self.checkpoints.release()
             yield plan.layout.name, out
 
     def merge_into(self, recipe: Recipe, destination: Destination) -> int:

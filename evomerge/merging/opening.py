@@ -44,6 +44,11 @@ class OpenModels(Mapping[str, Checkpoint]):
             self._vocabularies[name] = vocabulary_of(name, self[name].index)
         return self._vocabularies[name]
 
+    def release(self) -> None:
+        """Let go of the pages of all tensors read so far."""
+        for checkpoint in self._plain.values():
+            checkpoint.release()
+
     def close(self) -> None:
         """Let go of the mapped files."""
         self._models.clear()

@@ -14,12 +14,21 @@ _POPULATE_READ = 22
 
 def bring_in(mapped: mmap.mmap, start: int, end: int) -> None:
     """Read the bytes from `start` to `end` of a mapped file and map their pages."""
+    _advise(mapped, start, end, _POPULATE_READ)
+
+
+def let_go(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Unmap these pages; the file's cache keeps them, and they come back when they are touched."""
+    _advise(mapped, start, end, mmap.MADV_DONTNEED)
+
+
+def _advise(mapped: mmap.mmap, start: int, end: int, advice: int) -> None:
     advise = _madvise()
     if advise is None or end <= start:
         return
     address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
     first = (address + start) // mmap.PAGESIZE * mmap.PAGESIZE
-    advise(first, address + end - first, _POPULATE_READ)
+    advise(first, address + end - first, advice)
 
 
 @cache

@@ -16,6 +16,8 @@ from evomerge.spec import SearchSpec
 
 _CHUNK = 1 << 22
 _WORTH_REMEMBERING = 64 << 20
+_WITHOUT_EFFECT = {"gpu_memory_utilization", "models_on", "fake_seconds"}
+"""Settings of an engine that change no score."""
 
 
 def fingerprint(index: CheckpointIndex) -> str:
@@ -74,7 +76,7 @@ def scope(
     spec = SearchSpec.model_validate_json(spec.model_dump_json())
     objective = spec.objective.model_dump(mode="json", exclude={"tasks", "include_path"})
     metrics = sorted((task.task, str(task.metric)) for task in spec.objective.tasks)
-    engine = spec.engine.model_dump(mode="json", exclude={"gpu_memory_utilization", "fake_seconds"})
+    engine = spec.engine.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     threads = [spec.workers.cpus, spec.workers.gpus]
     parts = [sorted(models.items()), objective, metrics, list(tasks), engine, threads, versions]
     return digest(parts)
