@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from evomerge.controller.events import ignore
 from evomerge.errors import EvomergeError, NotFoundError, ResourceError
-from evomerge.export import export_candidate, find_candidate
+from evomerge.export.candidates import export_candidate, find_candidate
 from evomerge.export.card import Provenance, card_text, public_name
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.recipe import Recipe, Source, constant
@@ -108,12 +108,12 @@ def test_an_empty_folder_is_taken(searched, tmp_path):
     assert (tmp_path / "out" / "README.md").is_file()
 
 
-@pytest.mark.parametrize("broken", ["evomerge.export.write_card", "evomerge.export.merge_recipe"])
+@pytest.mark.parametrize("broken", ["write_card", "merge_recipe"])
 def test_nothing_is_left_behind_when_an_export_fails(searched, tmp_path, monkeypatch, broken):
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(broken, fail)
+    monkeypatch.setattr(f"evomerge.export.candidates.{broken}", fail)
     with pytest.raises(KeyboardInterrupt):
         export_candidate(searched[0], find_candidate(searched[0], "found"), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

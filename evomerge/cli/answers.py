@@ -99,7 +99,7 @@ def export(
     """Write a candidate as a checkpoint: weights, tokenizer, mergekit configuration, model card."""
     from evomerge.cli.progress import counted
     from evomerge.cli.stores import store_at
-    from evomerge.export import export_candidate, find_candidate
+    from evomerge.export.candidates import export_candidate, find_candidate
 
     with store_at(store) as opened:
         found = find_candidate(opened, candidate)

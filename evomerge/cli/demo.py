@@ -100,7 +100,7 @@ def _spec(file: Path, seed: int, candidates: int | None) -> SearchSpec:
 
 def _finish(store: SQLStore, search_id: str, folder: Path, seconds: float) -> Outcome:
     from evomerge.cli.progress import counted
-    from evomerge.export import export_candidate, find_candidate
+    from evomerge.export.candidates import export_candidate, find_candidate
     from evomerge.merging.mergekit_yaml import dump_recipe
     from evomerge.report import write_report
     from evomerge.results import read_results

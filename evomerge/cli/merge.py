@@ -86,7 +86,7 @@ def merge(
         if not copy_tokenizer:
             _drop_tokenizer(merged.folder)
         if write_model_card:
-            from evomerge.export import write_card
+            from evomerge.export.card import write_card
 
             write_card(merged.folder, merged.recipe)
         if not quiet:

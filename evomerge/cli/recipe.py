@@ -92,7 +92,7 @@ def _read(name: str, store: str | None) -> "Recipe":
     if path.suffix in {".yml", ".yaml", ".json"} or len(path.parts) > 1:
         raise UsageError("no such file", where=name, remedy="check the path")
     from evomerge.cli.stores import store_at
-    from evomerge.export import find_candidate
+    from evomerge.export.candidates import find_candidate
 
     with store_at(store) as opened:
         return find_candidate(opened, name).recipe

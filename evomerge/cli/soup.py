@@ -81,7 +81,7 @@ def _spec(file: Path) -> SearchSpec:
 
 
 def _refuse_existing(out: Path | None, recipe: Path | None) -> None:
-    from evomerge.export import check_empty
+    from evomerge.export.candidates import check_empty
 
     if out is not None:
         check_empty(out)
@@ -93,7 +93,7 @@ def _refuse_existing(out: Path | None, recipe: Path | None) -> None:
 
 def _write(store: SQLStore, search_id: str, out: Path | None, recipe: Path) -> dict[str, Path]:
     """The recipe, and the model where one is wanted; where they lie."""
-    from evomerge.export import export_candidate, find_candidate
+    from evomerge.export.candidates import export_candidate, find_candidate
     from evomerge.merging.mergekit_yaml import dump_recipe
 
     winner = find_candidate(store, search_id)

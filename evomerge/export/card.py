@@ -7,6 +7,9 @@ from pathlib import Path
 from evomerge.hub import parts_of
 from evomerge.recipe import Recipe
 
+CARD = "README.md"
+CONFIG = "mergekit_config.yml"
+
 ScoreRow = tuple[str, str, str, float, float | None, int]
 """Split, task, metric, value, standard error, documents."""
 
@@ -22,6 +25,23 @@ class Provenance:
     candidates: int
     scores: Sequence[ScoreRow] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_card(
+    folder: Path,
+    recipe: Recipe,
+    provenance: Provenance | None = None,
+    *,
+    title: str | None = None,
+) -> None:
+    """The model card beside a merged model."""
+    from evomerge.merging.mergekit_yaml import dump_recipe
+
+    config = folder / CONFIG
+    # A merge of merges carries the configurations of all of them.
+    written = config.read_text(encoding="utf-8") if config.is_file() else dump_recipe(recipe)
+    text = card_text(title or folder.resolve().name, recipe, written, provenance)
+    (folder / CARD).write_text(text, encoding="utf-8")
 
 
 def card_text(title: str, recipe: Recipe, yaml: str, provenance: Provenance | None = None) -> str:

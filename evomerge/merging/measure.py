@@ -59,6 +59,12 @@ class Delta:
         """Entries in a row: the last dimension."""
         return self.model.shape[-1] if self.model.dim() else 1
 
+    def values(self, part: slice) -> NDArray[np.float32]:
+        """Some of its entries, in fp32, flat."""
+        model, base = (x.reshape(-1)[part].float() for x in (self.model, self.base))
+        found: NDArray[np.float32] = (model - base).numpy()
+        return found
+
     def bits(self) -> thresholds.Bits:
         """All magnitudes at once."""
         return thresholds.magnitudes(self.base, self.model)

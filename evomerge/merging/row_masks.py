@@ -8,7 +8,7 @@ ones that searches use.
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.merging.thresholds import Bits, hashes
+from evomerge.merging.thresholds import Bits, above, cut_at, hashes
 from evomerge.methods.amounts import kept_count, share_count
 
 Mask = NDArray[np.bool_]
@@ -56,17 +56,10 @@ def ranked_mask(bits: Bits, chance: NDArray[np.float32], key: tuple[int, int]) -
     return mask
 
 
-def variance_mask(deltas: NDArray[np.float32], share: float) -> Mask:
-    """The share of entries, of those that vary at all, whose variance over the models is largest.
-
-    Args:
-        deltas: [N, P].
-    """
-    variance = deltas.var(axis=0, dtype=np.float32)
-    count = int((variance != 0).sum())
+def variance_mask(variance: NDArray[np.float32], share: float) -> Mask:
+    """The share of entries, of those that vary at all, whose variance over the models is largest."""
     if share >= 1:
         return np.ones(len(variance), bool)
-    keep = kept_count(share, count) if count else 0
-    mask = np.zeros(len(variance), bool)
-    mask[np.argsort(-variance, kind="stable")[:keep]] = True
-    return mask
+    count = int((variance != 0).sum())
+    bits = variance.view(np.uint32)
+    return above(bits, cut_at(bits, kept_count(share, count) if count else 0))

@@ -23,6 +23,8 @@ from evomerge.methods import Method, Trim
 from evomerge.recipe import Recipe
 
 Key = tuple[int, int]
+_CHUNK = 1 << 20
+"""Entries of all models that are looked at together: no delta is ever whole in memory."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +158,21 @@ class Selector:
     def _by_variance(self, plan: TensorPlan) -> Chosen:
         """SCE: one mask for all models, and their weights from what it leaves of each."""
         layout, share = plan.layout, float(plan.values["select_topk"])
-        count = len(layout.parts)
-        rows = [self.delta(layout, part) for part in layout.parts]
-        deltas = np.stack(
-            [(x.model.reshape(-1).float() - x.base.reshape(-1).float()).numpy() for x in rows]
-        )
-        mask = row_masks.variance_mask(deltas, share)
-        energies = [float(np.square(d[mask], dtype=np.float64).sum()) for d in deltas]
+        deltas = [self.delta(layout, part) for part in layout.parts]
+        count, numel = len(deltas), deltas[0].numel
+        chunks = [slice(at, at + _CHUNK) for at in range(0, numel, _CHUNK)]
+        variance = np.empty(numel, np.float32)
+        for chunk in chunks:
+            stacked = np.stack([delta.values(chunk) for delta in deltas])
+            variance[chunk] = stacked.var(axis=0, dtype=np.float32)
+        mask = row_masks.variance_mask(variance, share)
+        energies = [
+            sum(
+                float(np.square(delta.values(chunk)[mask[chunk]], dtype=np.float64).sum())
+                for chunk in chunks
+            )
+            for delta in deltas
+        ]
         total = sum(energies)
         weights = [energy / total if total > 0 else 1.0 / count for energy in energies]
         knobs = tuple(Knobs(weight, weight) for weight in weights)

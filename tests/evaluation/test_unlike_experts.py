@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.self_test import canary, canary_prompts, reference
-from evomerge.export import complete, export_candidate
+from evomerge.export.candidates import complete, export_candidate
 from evomerge.layout import read_index
 from evomerge.preflight import preflight
 from evomerge.recipe import Tokenizer
