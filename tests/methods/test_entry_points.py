@@ -59,7 +59,9 @@ def installed(tmp_path_factory):
 
 def run(installed, method, *arguments, config=""):
     site, folder = installed
-    text = f"merge_method: {method}\nbase_model: base\nmodels: [{{model: a}}, {{model: b}}]\n{config}"
+    text = (
+        f"merge_method: {method}\nbase_model: base\nmodels: [{{model: a}}, {{model: b}}]\n{config}"
+    )
     (folder / "c.yml").write_text(text)
     command = [sys.executable, "-m", "evomerge", *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
