@@ -7,8 +7,8 @@ method, each merge in a process of its own, all models read just before it:
   copy     the bytes that the merge reads, read from files, and those that it writes, written to one
   write    `evomerge merge CONFIG OUT`, the whole command
   memory   the same without writing: tensor by tensor into memory that is used again
-  mergekit `mergekit-yaml CONFIG OUT`, the whole command; for TIES also its in-memory plan, tensor by
-           tensor
+  mergekit `mergekit-yaml CONFIG OUT`, the whole command; for TIES also the same tasks without the
+           ones that write
 
 Cuts and norms are measured anew in every run: no table is kept between two merges. Peak memory is the
 process's resident set (VmHWM: its own pages and those of mapped files), as the kernel counts it.
@@ -189,7 +189,9 @@ LoaderCache().setup(options=options)
 started = time.perf_counter()
 planner = MergePlanner(config, architecture, options=options,
                        out_model_config=_model_out_config(config, architecture))
-for _ in Executor(planner.plan_in_memory(), math_device="cpu", storage_device="cpu").run(quiet=True):
+planner._plan()  # plan_in_memory() of 0.1.5 cannot be instantiated
+merged = [task for _, task in planner._tensors]
+for _ in Executor(merged, math_device="cpu", storage_device="cpu").run(quiet=True):
     pass
 print("seconds", time.perf_counter() - started)
 """
