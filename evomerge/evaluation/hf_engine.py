@@ -46,7 +46,10 @@ class HFEvaluator:
         self._parameters = _named_tensors(self.model)
         paths = {name: Path(folder) for name, folder in folders.items()}
         self._source = MergeSource(
-            paths, device=self.wrapper.device, vocabulary_from=spec.base_model
+            paths,
+            device=self.wrapper.device,
+            vocabulary_from=spec.base_model,
+            models_on=spec.engine.models_on,
         )
         self.suite = TaskSuite(spec.objective, HFModel(self.wrapper))
 
@@ -75,9 +78,8 @@ class HFEvaluator:
             plan = self._source.plan(recipe)
         except UsageError as error:
             raise MergeError(error.message, where=error.where, remedy=error.remedy) from error
+        self._require_places([one.layout.name for one in plan if not one.layout.copy])
         try:
-            for layout in (one.layout for one in plan):
-                self._require_place(layout.name)
             if all(self._exact(recipe, one.layout) for one in plan):
                 self._source.merge_into(recipe, self._parameters.get)
             else:
@@ -108,17 +110,23 @@ class HFEvaluator:
 
     def _exact(self, recipe: Recipe, layout: Any) -> bool:
         """Whether writing straight into the parameter rounds as a checkpoint would."""
-        target = self._parameters[layout.name].dtype
-        return out_dtype(recipe, layout) in {torch.float32, target}
+        target = self._parameters.get(layout.name)
+        return target is None or out_dtype(recipe, layout) in {torch.float32, target.dtype}
 
     def _copy(self, recipe: Recipe) -> None:
         with torch.no_grad():
             for name, tensor in self._source.merge(recipe):
-                self._parameters[name].copy_(tensor)
+                if name in self._parameters:
+                    self._parameters[name].copy_(tensor)
 
-    def _require_place(self, name: str) -> None:
-        if name not in self._parameters:
-            raise RuntimeError(f"the model has no parameter {name!r}")
+    def _require_places(self, names: list[str]) -> None:
+        lost = [name for name in names if name not in self._parameters]
+        if lost:
+            raise MergeError(
+                f"transformers' model has no parameter {lost[0]!r}"
+                + (f", nor {len(lost) - 1} more" if len(lost) > 1 else ""),
+                remedy="use engine.name: vllm, or save the models again with this transformers",
+            )
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class MergeExtension:
         """Whether merging into the parameters rounds exactly as writing a checkpoint would."""
         places = self._evomerge_places
         return bool(places) and all(
-            out_dtype(recipe, layout) in {torch.float32, places[layout.name].tensor.dtype}
+            layout.name in places
+            and out_dtype(recipe, layout) in {torch.float32, places[layout.name].tensor.dtype}
             for layout in self._evomerge_source.layouts(recipe)
         )
 

@@ -62,7 +62,7 @@ class Bench:
 
     def _resident(self, part: Part) -> Tensor:
         name = self.models.checkpoints[part.model].fingerprint(part.info)
-        return self.residence.of(name, self._tensor(part))
+        return self.residence.of(name, lambda: self._tensor(part))
 
     def _tensor(self, part: Part) -> Tensor:
         return self.models.checkpoints[part.model].tensor(part.info)
@@ -102,7 +102,7 @@ class Benches:
         if key not in self._known:
             aligned = align(recipe, self._models, self._notify, self._vocabulary_from)
             knobs = KnobMaker(aligned.checkpoints, self._cache, tables=self._tables)
-            self._known[key] = Bench(aligned, knobs, self._reside(recipe, aligned))
+            self._known[key] = Bench(aligned, knobs, self._reside())
         return self._known[key]
 
     def clear(self) -> None:
@@ -110,12 +110,10 @@ class Benches:
         self._known.clear()
         self._residence = None
 
-    def _reside(self, recipe: Recipe, models: Aligned) -> Residence:
-        """Chosen once, for the models of the first recipe: those of a search's others are the same."""
+    def _reside(self) -> Residence:
+        """Chosen once, for all models that recipes may name."""
         if self._residence is None:
-            indexes = [models.checkpoints[name].index for name in recipe.all_models()]
-            needed = sum(index.num_bytes for index in indexes)
-            place = choose(self._models_on, needed, free_room(self._device))
+            place = choose(self._models_on, self._models.num_bytes, free_room(self._device))
             self._residence = Residence(place, self._device)
         return self._residence
 

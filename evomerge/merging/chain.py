@@ -5,9 +5,10 @@ folder is given for them: then they stay, and are used again as long as their co
 same.
 """
 
+import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from evomerge.merging.documents import Document, dump_with_origin, load_document
 from evomerge.merging.offline import CONFIG_FILE, Report, merge_to_folder, models_of
 from evomerge.merging.writer import MAX_SHARD, make_parent, refuse_existing
 from evomerge.recipe import Recipe
+
+_STAMP = ".evomerge-models.json"
+"""Beside a result that others use: what it was made of."""
 
 Notify = Callable[[str], None]
 Meter = Callable[[str], AbstractContextManager[Report | None]]
@@ -121,23 +125,27 @@ class _Chain:
         """Merge a document into `target`, or to where those lie that others use."""
         out = target or self._place(str(document.name))
         text = self.text(document)
-        if target is None and _holds(out, text):
+        made = {name: self._place(name) for name in document.uses}
+        models = {**self._outside(document), **made}
+        stamp = "" if target else _stamp(models)
+        if target is None and _holds(out, text, stamp):
             if notify is not None:
                 notify(f"{out} holds this merge already")
             return
-        made = {name: self._place(name) for name in document.uses}
         title = f"merging into {out}" if target else f"merging {document.name}, which others use"
         with meter(title) as report:
             merge_to_folder(
                 document.recipe,
                 out,
-                models={**self._outside(document), **made},
+                models=models,
                 config=text,
                 device=options.device,
                 max_shard=options.max_shard,
                 progress=report,
                 notify=notify,
             )
+        if target is None:
+            (out / _STAMP).write_text(stamp, encoding="utf-8")
 
     def _place(self, name: str) -> Path:
         return (self._folder or Path()) / name
@@ -152,6 +160,22 @@ class _Chain:
         return model_folders(outside, self._home)
 
 
-def _holds(folder: Path, text: str) -> bool:
-    file = folder / CONFIG_FILE
-    return file.is_file() and file.read_text(encoding="utf-8") == text
+def _stamp(models: Mapping[str, Path]) -> str:
+    """What the models of a merge are: folders, and their files' sizes and times."""
+    files = {
+        name: [
+            str(folder.resolve()),
+            *((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.glob("*"))),
+        ]
+        for name, folder in models.items()
+    }
+    return json.dumps(files, sort_keys=True)
+
+
+def _holds(folder: Path, text: str, stamp: str) -> bool:
+    """Whether a folder holds this merge of these models."""
+    wanted = {CONFIG_FILE: text, _STAMP: stamp}
+    return all(
+        (folder / name).is_file() and (folder / name).read_text(encoding="utf-8") == content
+        for name, content in wanted.items()
+    )

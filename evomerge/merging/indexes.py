@@ -57,6 +57,18 @@ def check_layers(index: CheckpointIndex) -> str | None:
     return None
 
 
+def check_plain(index: CheckpointIndex) -> None:
+    """Raise CheckpointError for a quantised model: its numbers are not its weights."""
+    method = index.config.get("quantization_config")
+    if method is not None:
+        kind = method.get("quant_method", "quantised") if isinstance(method, dict) else "quantised"
+        raise CheckpointError(
+            f"its weights are quantised ({kind})",
+            where=index.name,
+            remedy="use the unquantised weights (float32, float16 or bfloat16) of the model",
+        )
+
+
 def _counts(config: Any) -> list[int]:
     """The numbers of layers that a config, or a part of one, gives."""
     keys = _LAYER_COUNTS if isinstance(config, dict) else ()
@@ -67,6 +79,7 @@ def read_model(name: str, folders: Folders) -> CheckpointIndex:
     """Config and headers of a model. Raises CheckpointError where a part is broken or does not fit."""
     base, *adapters = folders_of(name, folders)
     index = read_index(base)
+    check_plain(index)
     check_layers(index)
     for adapter in adapters:
         index = adapted_index(index, read_adapter(adapter))

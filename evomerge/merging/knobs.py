@@ -51,6 +51,8 @@ class KnobMaker:
     ) -> None:
         self._checkpoints = checkpoints
         self._cache = cache
+        self._totals: dict[tuple[int, tuple[str, ...]], NDArray[np.float64]] = {}
+        self._plans: dict[int, Sequence[Layout]] = {}
         self._selector = Selector(checkpoints, cache, tables=tables)
 
     def scalars(self, recipe: Recipe, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
@@ -86,9 +88,15 @@ class KnobMaker:
     def _dots(self, span: Span, layout: Layout, layouts: Sequence[Layout]) -> NDArray[np.float64]:
         if span != "model":
             return self._products(layout, _AXES[span])
-        merged = [other for other in layouts if not other.copy and 0 not in other.shape]
-        total: NDArray[np.float64] = np.sum([self._products(x, None) for x in merged], axis=0)
-        return total
+        # Over all tensors that the same models are merged into: slices may differ in theirs.
+        models = tuple(part.model for part in layout.parts)
+        key = (id(layouts), models)
+        if key not in self._totals:
+            self._plans[id(layouts)] = layouts  # kept, so that no other plan gets this id
+            alike = [x for x in layouts if models == tuple(part.model for part in x.parts)]
+            merged = [x for x in alike if not x.copy and 0 not in x.shape]
+            self._totals[key] = np.sum([self._products(x, None) for x in merged], axis=0)
+        return self._totals[key]
 
     def _products(self, layout: Layout, axis: int | None) -> NDArray[np.float64]:
         marks = [self._print(part) for part in (layout.base, *layout.parts) if part is not None]

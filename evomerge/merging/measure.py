@@ -84,7 +84,7 @@ class Delta:
         """How many magnitudes have each upper half, [2^16]: 16 of the 31 bits."""
         counts = np.zeros(1 << 16, np.uint32)
         library = self._library()
-        if library is None:
+        if library is None or self.numel >= _MANY:
             counts += np.bincount(self.bits() >> _LOWER, minlength=1 << 16).astype(np.uint32)
         else:
             library.histogram(self._ref(), 0, self.numel, _LOWER, _at(counts))
@@ -94,7 +94,7 @@ class Delta:
         """Magnitudes with that upper half, and their places, in order."""
         low, high = _bin_bounds(upper)
         library = self._library()
-        if library is None:
+        if library is None or self.numel >= _MANY:
             bits = self.bits()
             places = np.flatnonzero((bits >= low) & (bits <= high))
             return bits[places], places

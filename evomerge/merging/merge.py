@@ -107,6 +107,7 @@ class MergeSource:
         self._benches.clear()
         self.checkpoints.close()
         self._layouts.clear()
+        self._prepared.clear()
 
     def layouts(self, recipe: Recipe) -> tuple[Layout, ...]:
         """The output tensors of a recipe; planned once for all candidates of one structure."""
@@ -143,12 +144,14 @@ class MergeSource:
     def prepare(self, recipe: Recipe) -> None:
         """Measure, on all threads, what recipes like this one need: once for a method and its models."""
         method, key = get_method(recipe.merge_method), (recipe.merge_method, _structure(recipe))
-        measured = method.coefficients is not None or method.trim in _MEASURED
+        measured = method.vectors is not None or method.trim in _MEASURED
         if not self._tables or not measured or key in self._prepared:
             return
         layouts, bench = self.layouts(recipe), self._benches.of(recipe)
         plans = [x for x in self.plan(recipe) if not x.layout.copy and 0 not in x.layout.shape]
-        run_all(lambda plan: bench.scalars(recipe, plan, layouts), plans)
+        for plan in plans[:1]:  # which measures the whole model, where that is asked for
+            bench.scalars(recipe, plan, layouts)
+        run_all(lambda plan: bench.scalars(recipe, plan, layouts), plans[1:])
         self._prepared.add(key)
 
     def merge(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:

@@ -143,18 +143,28 @@ def config_of(recipe: Recipe, index: CheckpointIndex) -> dict[str, Any]:
         if not section.sliced:
             continue
         spans = [run.sources[0].layer_range or (0, 0) for run in section.slices]
-        layers = sum(last - first for first, last in spans)
-        if layers != owned_by(recipe, section.module, index.tensors, str(index.path)).layers:
-            config = _with_module_layers(config, section.module or WHOLE, layers)
+        taken = [layer for first, last in spans for layer in range(first, last)]
+        own = owned_by(recipe, section.module, index.tensors, str(index.path)).layers
+        module = section.module or WHOLE
+        if taken != list(range(own)):
+            config = _with_lists(config, module, own, taken)
+        if len(taken) != own:
+            config = _with_module_layers(config, module, len(taken))
     return config
 
 
-def _with_layers(config: Mapping[str, Any], keys: Iterable[str], layers: int) -> dict[str, Any]:
-    changed = {**config, **dict.fromkeys(keys, layers)}
-    types = changed.get("layer_types")
-    if isinstance(types, list) and types:
-        changed["layer_types"] = (types * (layers // len(types) + 1))[:layers]
-    return changed
+def _with_lists(
+    config: Mapping[str, Any], module: str, own: int, taken: list[int]
+) -> dict[str, Any]:
+    """Lists that say something of every layer (`layer_types`) follow the layers that are taken."""
+    section = _section(config, module)
+    place = config if section is None else config[section]
+    lists = {
+        key: [value[layer] for layer in taken]
+        for key, value in place.items()
+        if "layer" in key and isinstance(value, list) and len(value) == own > max(taken, default=0)
+    }
+    return {**config, **lists} if section is None else {**config, section: {**place, **lists}}
 
 
 def _with_module_layers(config: Mapping[str, Any], module: str, layers: int) -> dict[str, Any]:
@@ -168,7 +178,7 @@ def _with_module_layers(config: Mapping[str, Any], module: str, layers: int) -> 
             where=module,
             remedy="keep its number of layers",
         )
-    changed = _with_layers(place, keys, layers)
+    changed = {**place, **dict.fromkeys(keys, layers)}
     return changed if section is None else {**config, section: changed}
 
 

@@ -10,7 +10,7 @@ from evomerge.layout import read_index
 from evomerge.merging.adapted import AdaptedCheckpoint
 from evomerge.merging.adapter import read_adapter
 from evomerge.merging.checkpoint import Checkpoint
-from evomerge.merging.indexes import Folders, check_layers, folders_of
+from evomerge.merging.indexes import Folders, check_layers, check_plain, folders_of
 from evomerge.merging.vocabulary import Vocabulary, vocabulary_of
 
 
@@ -44,6 +44,16 @@ class OpenModels(Mapping[str, Checkpoint]):
             self._vocabularies[name] = vocabulary_of(name, self[name].index)
         return self._vocabularies[name]
 
+    @property
+    def num_bytes(self) -> int:
+        """What all models take that may be asked for; one with an adapter is worked out in fp32."""
+        sizes = [
+            sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+            for folder in self.folders.values()
+        ]
+        adapters = sum(not (folder / "config.json").is_file() for folder in self.folders.values())
+        return sum(sizes) + 2 * adapters * max(sizes, default=0)
+
     def release(self) -> None:
         """Let go of the pages of all tensors read so far."""
         for checkpoint in self._plain.values():
@@ -63,6 +73,7 @@ class OpenModels(Mapping[str, Checkpoint]):
 
     def _read(self, folder: Path) -> Checkpoint:
         index = read_index(folder)
+        check_plain(index)
         odd = check_layers(index)
         if odd and self._notify:
             self._notify(f"{folder}: {odd}")

@@ -6,6 +6,7 @@ files go through pageable memory, but take none of their own and are shared by a
 them into memory, which helps where the disk is a slow one of the network.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -87,12 +88,12 @@ class Residence:
         self._device = device
         self._kept: dict[str, Tensor] = {}
 
-    def of(self, name: str, tensor: Tensor) -> Tensor:
-        """The tensor by that name where it lives; moved there the first time."""
+    def of(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """The tensor by that name where it lives; made and moved there the first time."""
         if self.place == "mapped":
-            return tensor
+            return make()
         if name not in self._kept:
-            pinned = self.place == "pinned"
+            tensor, pinned = make(), self.place == "pinned"
             self._kept[name] = tensor.pin_memory() if pinned else _copied(tensor, self._device)
         return self._kept[name]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from evomerge.errors import CheckpointError, MergeError
 from evomerge.layout import FLOAT_DTYPES, TensorInfo, kind_of, layer_of
-from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.checkpoint import Checkpoint, dtype_of
 from evomerge.merging.modules import Owned, owned_by, stack_of
 from evomerge.merging.parts import Section, sections_of, slices_of
 from evomerge.merging.validate import base_source, cancel_error, merged_sources, setting_of
@@ -191,6 +191,7 @@ class _Planner:
                 where=source.model,
                 remedy="merge fine-tunes of one base model only",
             )
+        dtype_of(info)  # refuses what cannot be merged
         known = [index for index, listed in enumerate(part.sources) if listed is source]
         return Part(source.model, info, known[0] if known else -1)
 

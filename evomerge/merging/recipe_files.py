@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from evomerge.errors import RecipeError
+from evomerge.merging.documents import load_documents
 from evomerge.merging.mergekit_yaml import parse_recipe, read_text
 from evomerge.merging.validate import validate
 from evomerge.recipe import Recipe
@@ -30,7 +31,8 @@ def _of_folder(path: Path) -> Recipe:
         raise RecipeError(
             f"holds no {_CONFIG}", where=str(path), remedy="name a file, or a folder of a merge"
         )
-    return load_any_recipe(path / _CONFIG)
+    # A merge of merges carries the configurations of all of them, its own last.
+    return load_documents(path / _CONFIG)[-1].recipe
 
 
 def _from_json(text: str) -> Recipe | None:

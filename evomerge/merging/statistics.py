@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evomerge.resources import cache_folder
 
 _VERSION = 3
-_RECENT = 100_000
+_RECENT = 20_000
 
 
 class StatisticsCache:
@@ -38,19 +38,21 @@ class StatisticsCache:
     def get(self, parts: tuple[object, ...], compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """The array named by `parts`; `compute` makes it where it is not known yet."""
         key = hashlib.sha256(repr((_VERSION, *parts)).encode()).hexdigest()[:32]
-        if key not in self._memory:
-            self._memory[key] = self._load(key, compute)
-        return self._memory[key]
+        found = self._memory.get(key)
+        if found is None:
+            found = self._memory[key] = self._load(key, compute)
+        return found
 
     def remember(
         self, parts: tuple[object, ...], compute: Callable[[], NDArray[Any]]
     ) -> NDArray[Any]:
         """The same without the disk: for small things that are soon worked out again."""
-        if parts not in self._recent:
+        found = self._recent.get(parts)
+        if found is None:
             if len(self._recent) >= _RECENT:
                 self._recent.clear()
-            self._recent[parts] = compute()
-        return self._recent[parts]
+            found = self._recent[parts] = compute()
+        return found
 
     def _load(self, key: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         if not self._on_disk:

@@ -126,7 +126,9 @@ def setting_problems(
         return
     known = [known.name for known in method.parameters]
     yield RecipeError(
-        f"{method.name} has no parameter {name!r}", where=where, remedy=did_you_mean(name, known)
+        f"{method.name} has no parameter {name!r}",
+        where=where,
+        remedy=did_you_mean(str(name), known),
     )
 
 
@@ -167,6 +169,7 @@ def _group(recipe: Recipe, method: Method, part: Slice, where: str) -> Iterator[
     merged = merged_sources(method, part, base)
     yield from _count(method, len(merged), where)
     yield from _lengths(part, where)
+    yield from _doubles(part, where)
     for source in (*merged, None):
         yield from _missing(recipe, method, part, source, where)
     yield from _cancelling(recipe, method, part, merged, where)
@@ -199,6 +202,20 @@ def _count(method: Method, count: int, where: str) -> Iterator[RecipeError]:
             where=where or None,
             remedy="list the models under models:, each once",
         )
+
+
+def _doubles(part: Slice, where: str) -> Iterator[RecipeError]:
+    """The same layers of the same model twice: its weights would be taken for two models'."""
+    seen: set[tuple[str, tuple[int, int] | None]] = set()
+    for source in part.sources:
+        key = (source.model, source.layer_range)
+        if key in seen:
+            yield RecipeError(
+                f"model {source.model} is listed twice",
+                where=where or None,
+                remedy="list it once, with the sum of its weights",
+            )
+        seen.add(key)
 
 
 def _lengths(part: Slice, where: str) -> Iterator[RecipeError]:

@@ -14,6 +14,8 @@ from evomerge.merging.measure import Delta
 from evomerge.merging.plan import Layout, Part
 from evomerge.methods.amounts import kept_count
 
+_KEPT = 64
+"""Models and densities that are remembered: those of a candidate, and some more."""
 Open = Callable[[Layout, Part], Delta]
 
 
@@ -31,6 +33,8 @@ class WholeModelCuts:
         self._plans[id(layouts)] = layouts  # kept, so that no other plan gets this id
         key = (id(layouts), model, density)
         if key not in self._cuts:
+            if len(self._cuts) >= _KEPT:
+                self._cuts.clear()
             self._cuts[key] = self._find(layouts, model, density)
         return self._cuts[key][layout.name]
 

@@ -134,7 +134,7 @@ class Reader(ModelNodes):
     def _slice_source(self, node: CommentedMap) -> Source:
         span = node.get("layer_range")
         whole = isinstance(span, list) and len(span) == 2
-        if not whole or not all(isinstance(x, int) for x in span):
+        if not whole or any(isinstance(x, bool) or not isinstance(x, int) for x in span):
             problem = "layer_range is missing" if span is None else f"layer_range is {span!r}"
             raise self.error(node, "layer_range", problem, "write layer_range: [0, 16]")
         return Source(

@@ -27,3 +27,9 @@ def kept_count(density: float, numel: int) -> int:
 def weights_cancel(weights: Sequence[float]) -> bool:
     """Whether dividing by the sum of the weights would blow up."""
     return abs(sum(weights)) <= CANCEL * sum(abs(weight) for weight in weights)
+
+
+def cancel_problem(weights: Sequence[float]) -> str | None:
+    """What is wrong with weights that are divided by their sum; None for nothing."""
+    listing = ", ".join(f"{weight:g}" for weight in weights)
+    return f"the weights cancel ({listing})" if weights_cancel(weights) else None

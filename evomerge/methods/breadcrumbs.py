@@ -20,7 +20,7 @@ _PARAMETERS = (
     density((0.05, 0.95)),
     Parameter(
         "gamma",
-        "share of the largest entries that are dropped",
+        "share of the largest entries that are dropped (none at density 1)",
         0.01,
         per_model=True,
         low=0.0,

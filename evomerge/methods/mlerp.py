@@ -1,9 +1,11 @@
 """MLERP: the plain average, given back the length that averaging took from it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.methods.amounts import weights_cancel
+from evomerge.methods.amounts import cancel_problem
 from evomerge.methods.arithmetic import linear_kernel
 from evomerge.methods.base import Measured, Method, Parameter, Span, Values
 
@@ -13,11 +15,16 @@ def vectors(values: Values) -> Span:
     return "model" if values["scope"] == "model" else "tensor"
 
 
+def cancelling(_: Values, own: Sequence[Values]) -> str | None:
+    """Weights without a sum have no mean."""
+    weights = [float(values["weight"]) for values in own]
+    return cancel_problem(weights)
+
+
 def coefficients(measured: Measured) -> NDArray[np.float64]:
     """wᵢ / Σw · (Σ w‖θ‖ / Σw) / ‖θ̄‖."""
     weights = np.array([float(values["weight"]) for values in measured.own])
-    if not weights_cancel(list(weights)):
-        weights = weights / weights.sum()
+    weights = weights / weights.sum()
     length = np.sqrt(max(float(weights @ measured.dots @ weights), 0.0))
     wanted = float(weights @ measured.norms)
     scaled: NDArray[np.float64] = weights * (wanted / length if length > 0 else 1.0)
@@ -40,6 +47,7 @@ MLERP = Method(
         ),
     ),
     kernel=linear_kernel,
+    check=cancelling,
     coefficients=coefficients,
     vectors=vectors,
 )

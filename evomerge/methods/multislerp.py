@@ -5,19 +5,27 @@ back. Its tangents are linear projections at that very mean, so their weighted s
 out is the mean's direction with the weighted mean of the norms (METHODS.md, section 1).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from evomerge.methods.amounts import weights_cancel
+from evomerge.methods.amounts import cancel_problem
 from evomerge.methods.arithmetic import linear_kernel
-from evomerge.methods.base import Measured, Method, Parameter, whole_tensor
+from evomerge.methods.base import Measured, Method, Parameter, Values, whole_tensor
 from evomerge.methods.parameters import MODEL_WEIGHT
+
+
+def cancelling(values: Values, own: Sequence[Values]) -> str | None:
+    """Weights without a sum have no mean."""
+    weights = [float(given["weight"]) for given in own]
+    return cancel_problem(weights) if values["normalize_weights"] else None
 
 
 def coefficients(measured: Measured) -> NDArray[np.float64]:
     """wᵢ / ‖xᵢ‖ · Σ w‖x‖ / ‖Σ w u‖; the weights themselves where the unit vectors cancel."""
     weights = np.array([float(values["weight"]) for values in measured.own])
-    if measured.values["normalize_weights"] and not weights_cancel(list(weights)):
+    if measured.values["normalize_weights"]:
         weights = weights / weights.sum()
     if measured.size == 1:
         return np.ones(1)
@@ -42,6 +50,7 @@ MULTISLERP = Method(
         Parameter("eps", "norms below this count as zero", 1e-8, low=0.0, low_open=True),
     ),
     kernel=linear_kernel,
+    check=cancelling,
     base="origin",
     coefficients=coefficients,
     vectors=whole_tensor,

@@ -56,8 +56,8 @@ def test_the_final_merge_is_made_of_the_ones_before_and_those_vanish(folder):
     a, b, c = (weight(folder / name) for name in "abc")
     soup = ((a.float() + b.float()) / 2).to(torch.bfloat16)
     assert torch.equal(weight(folder / "out"), ((3 * soup.float() + c.float()) / 4).bfloat16())
-    left = {path.name for path in folder.iterdir()}
-    assert left == {"a", "b", "c", "m.yml", "out", "cache"}
+    left = {path.name for path in folder.iterdir()} - {"cache"}
+    assert left == {"a", "b", "c", "m.yml", "out"}
 
 
 def test_a_result_carries_the_configurations_of_all_it_was_made_from(folder):

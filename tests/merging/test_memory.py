@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 ROOT = Path(__file__).parents[2]
-ROWS, COLUMNS, LAYERS = 1000, 4000, 24
+ROWS, COLUMNS, LAYERS = 500, 4000, 48
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ print(peak() - before)
 
 @pytest.mark.parametrize("method", ["linear", "ties", "della", "sce", "arcee_fusion"])
 def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path, method):
-    """Four models of 192 MB each; the merge takes less than half of one."""
+    """Four models of 192 MB each in tensors of 4 MB; the merge takes six times four of those at most."""
     count = 1 if method == "arcee_fusion" else 3
     names = ["base", "a", "b", "c"][: count + 1]
     for size, layers in (("small", 1), ("large", LAYERS)):
@@ -56,5 +56,5 @@ def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path, method):
         text=True,
         check=True,
     )
-    model = ROWS * COLUMNS * 2 * LAYERS
-    assert int(done.stdout.splitlines()[-1]) < model / 2
+    group = 4 * ROWS * COLUMNS * 2
+    assert int(done.stdout.splitlines()[-1]) < 6 * group

@@ -165,7 +165,10 @@ def settings(*names):
 def sources(span):
     own = st.fixed_dictionaries({"weight": rules}, optional={"density": rules})
     return st.lists(
-        st.builds(Source, model=models, layer_range=span, parameters=own), min_size=1, max_size=3
+        st.builds(Source, model=models, layer_range=span, parameters=own),
+        min_size=1,
+        max_size=3,
+        unique_by=lambda source: (source.model, source.layer_range),
     ).map(tuple)
 
 

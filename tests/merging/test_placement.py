@@ -44,10 +44,10 @@ def test_a_place_that_is_too_small_is_refused_by_name(place):
 def test_a_copy_is_made_once():
     residence = Residence("device", torch.device("cpu"))
     tensor = torch.ones(3)
-    copy = residence.of("a", tensor)
-    assert copy is residence.of("a", tensor)
+    copy = residence.of("a", lambda: tensor)
+    assert copy is residence.of("a", lambda: pytest.fail("made again"))
     assert copy.data_ptr() != tensor.data_ptr()
-    assert Residence("mapped", torch.device("cpu")).of("a", tensor) is tensor
+    assert Residence("mapped", torch.device("cpu")).of("a", lambda: tensor) is tensor
 
 
 @pytest.mark.parametrize("name", ["linear", "ties", "della", "nearswap"])
