@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evomerge.evaluation.models import base_only, model_folders
-from evomerge.evaluation.self_test import canary, canary_prompts, reference
+from evomerge.evaluation.self_test import canary_prompts, reference
 from evomerge.export.candidates import complete, export_candidate
 from evomerge.layout import read_index
 from evomerge.preflight import preflight
@@ -19,6 +20,7 @@ from evomerge.service import check_search, make_dispatcher, run_search, submit_s
 from evomerge.spec import SearchSpec
 from evomerge.store import open_store
 from tests.evaluation.conftest import make_spec
+from tests.evaluation.test_against_fresh_engines import run
 from tests.merging.adapters import factors, linear, save_adapter
 
 pytestmark = pytest.mark.engine
@@ -52,22 +54,22 @@ def spec(models, adapter, task_folder) -> SearchSpec:
     )
 
 
-def test_a_worker_with_an_adapter_for_its_first_expert_proves_itself(spec):
-    """The self-test holds the adapter, merged in place, against transformers."""
-    from evomerge.evaluation import make_evaluator
+def live(spec, folder):
+    """Canary log-probabilities of the base and of the first model, from a live engine."""
+    (folder / "spec.json").write_text(spec.model_dump_json())
+    run([sys.executable, "-m", "tests.evaluation.one_model_live", str(folder)])
+    found = json.loads((folder / "found.json").read_text())
+    return torch.tensor(found["base"]), torch.tensor(found["model"])
 
-    evaluator = make_evaluator(spec)
-    try:
-        folders = model_folders(spec)
-        prompts = canary_prompts(Path(folders[spec.base_model]))
-        plain = canary(evaluator.wrapper, prompts)
-        evaluator.apply(base_only(spec.models[0]))
-        ours = torch.tensor(canary(evaluator.wrapper, prompts))
-        theirs = torch.tensor(reference(spec, folders, "float32", prompts))
-        assert (ours - theirs).abs().max() < 1e-3
-        assert (ours - torch.tensor(plain)).abs().max() > 0.05
-    finally:
-        evaluator.close()
+
+def test_a_worker_with_an_adapter_for_its_first_expert_proves_itself(spec, tmp_path):
+    """The self-test holds the adapter, merged in place, against transformers."""
+    plain, ours = live(spec, tmp_path)
+    folders = model_folders(spec)
+    prompts = canary_prompts(Path(folders[spec.base_model]))
+    theirs = torch.tensor(reference(spec, folders, "float32", prompts))
+    assert (ours - theirs).abs().max() < 1e-3
+    assert (ours - plain).abs().max() > 0.05
 
 
 def test_a_search_over_adapters_ends_with_a_model_in_a_folder(spec, tmp_path, monkeypatch):
@@ -124,23 +126,16 @@ def test_an_expert_with_another_vocabulary_is_searched_in_the_bases(
     models, foreign, spec, tmp_path, monkeypatch
 ):
     """Its rows stand where the base's tokens do: the search cannot tell it from the original."""
-    from evomerge.evaluation import make_evaluator
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     spec = spec.model_copy(update={"models": (str(foreign), models["one"])})
     (note,) = preflight(spec).notes
     assert str(foreign) in note
     assert "token by token" in note
-    evaluator = make_evaluator(spec)
-    try:
-        prompts = canary_prompts(Path(models["base"]))
-        evaluator.apply(base_only(str(foreign)))
-        found = canary(evaluator.wrapper, prompts)
-        original = spec.model_copy(update={"models": (models["two"],)})
-        wanted = reference(original, model_folders(original), "float32", prompts)
-        assert (torch.tensor(found) - torch.tensor(wanted)).abs().max() < 1e-3
-    finally:
-        evaluator.close()
+    _, found = live(spec, tmp_path)
+    original = spec.model_copy(update={"models": (models["two"],)})
+    prompts = canary_prompts(Path(models["base"]))
+    wanted = reference(original, model_folders(original), "float32", prompts)
+    assert (found - torch.tensor(wanted)).abs().max() < 1e-3
 
 
 def test_an_exported_candidate_says_that_its_rows_were_aligned(models, foreign):
