@@ -3,6 +3,8 @@
 The published code ranks within rows (`scope: row`), mergekit within a tensor.
 """
 
+from dataclasses import replace
+
 from evomerge.methods.arithmetic import elect_kernel, sum_kernel
 from evomerge.methods.base import Method, Parameter, Trim
 from evomerge.methods.parameters import (
@@ -43,13 +45,11 @@ BREADCRUMBS = Method(
     base="required",
     trim=Trim.BAND,
 )
-BREADCRUMBS_TIES = Method(
+BREADCRUMBS_TIES = replace(
+    BREADCRUMBS,
     name="breadcrumbs_ties",
     doc="Breadcrumbs' masks with TIES' sign election.",
     formula="θ₀ + λ Σ wᵢ δ̂ᵢ mᵢ,  mᵢ as in ties",
     source="mergekit, after Davari and Belilovsky 2024 and Yadav et al. 2023",
-    parameters=_PARAMETERS,
     kernel=elect_kernel,
-    base="required",
-    trim=Trim.BAND,
 )

@@ -1,5 +1,7 @@
 """DARE: entries of each delta are dropped at random, the rest scaled up; then summed or elected."""
 
+from dataclasses import replace
+
 from evomerge.methods.arithmetic import elect_kernel, sum_kernel
 from evomerge.methods.base import Method, Trim
 from evomerge.methods.parameters import (
@@ -31,13 +33,10 @@ DARE_LINEAR = Method(
     base="required",
     trim=Trim.RANDOM,
 )
-DARE_TIES = Method(
+DARE_TIES = replace(
+    DARE_LINEAR,
     name="dare_ties",
     doc="DARE's random masks with TIES' sign election.",
     formula="θ₀ + λ Σ wᵢ δ̂ᵢ mᵢ",
-    source="Yu et al. 2024",
-    parameters=_PARAMETERS,
     kernel=elect_kernel,
-    base="required",
-    trim=Trim.RANDOM,
 )

@@ -1,6 +1,7 @@
 """DELLA: entries are dropped at random, the small ones of a row more often than the large ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evomerge.methods.arithmetic import elect_kernel, sum_kernel
 from evomerge.methods.base import Method, Parameter, Trim, Values
@@ -58,14 +59,11 @@ DELLA = Method(
     base="required",
     trim=Trim.RANKED,
 )
-DELLA_LINEAR = Method(
+DELLA_LINEAR = replace(
+    DELLA,
     name="della_linear",
     doc="DELLA's masks without the election.",
     formula=f"θ₀ + λ Σ wᵢ δ̂ᵢ,  {_FORMULA}",
-    source="Deep et al. 2024, DELLA-Merging",
     parameters=_parameters(False),
-    check=chances_problem,
     kernel=sum_kernel,
-    base="required",
-    trim=Trim.RANKED,
 )
