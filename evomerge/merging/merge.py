@@ -8,13 +8,14 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from evomerge.errors import MergeError
 from evomerge.merging.align import Aligned
-from evomerge.merging.bench import Benches, vocabulary_key
+from evomerge.merging.bench import Bench, Benches, vocabulary_key
 from evomerge.merging.checkpoint import DTYPES, Checkpoint
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
@@ -27,7 +28,7 @@ from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.threads import run_all
 from evomerge.merging.validate import validate
-from evomerge.methods import Trim, get_method
+from evomerge.methods import Method, Trim, get_method
 from evomerge.recipe import Recipe, Slice
 
 _log = logging.getLogger("evomerge.merging")
@@ -40,6 +41,15 @@ _MEASURED = {Trim.MAGNITUDE, Trim.BAND, Trim.RANDOM}
 """Trims for which something is measured that later candidates use again."""
 _STRUCTURES = 64
 """Plans that are kept: a search has one, but for stacks of layers, of which every one is another."""
+
+
+class _Job(NamedTuple):
+    """What all tensors of one merge have in common."""
+
+    recipe: Recipe
+    method: Method
+    bench: Bench
+    layouts: tuple[Layout, ...]
 
 
 class MergeSource:
@@ -161,10 +171,11 @@ class MergeSource:
         not finite.
         """
         self.prepare(recipe)
-        for plan in self.plan(recipe):
+        plans, job = self.plan(recipe), self._job(recipe)
+        for plan in plans:
             layout = plan.layout
             out = torch.empty(layout.shape, dtype=out_dtype(recipe, layout), device=self.device)
-            self._merge_one(recipe, plan, out)
+            self._merge_one(job, plan, out)
             yield layout.name, out
 
     def stream(self, recipe: Recipe) -> Iterator[tuple[str, Tensor]]:
@@ -172,7 +183,7 @@ class MergeSource:
         if self.device.type != "cpu":
             yield from self.merge(recipe)
             return
-        plans = self.plan(recipe)
+        plans, job = self.plan(recipe), self._job(recipe)
         dtypes = [out_dtype(recipe, plan.layout) for plan in plans]
         sizes = [
             math.prod(plan.layout.shape) * dtype.itemsize
@@ -181,7 +192,7 @@ class MergeSource:
         rooms = [torch.empty(max(sizes, default=0), dtype=torch.uint8) for _ in range(2)]
         for number, (plan, dtype, size) in enumerate(zip(plans, dtypes, sizes, strict=True)):
             out = rooms[number % 2][:size].view(dtype).view(plan.layout.shape)
-            self._merge_one(recipe, plan, out)
+            self._merge_one(job, plan, out)
             if not self._tables:
                 self.checkpoints.release()
             yield plan.layout.name, out
@@ -194,16 +205,17 @@ class MergeSource:
         """
         written = 0
         self.prepare(recipe)
-        for plan in self.plan(recipe):
+        plans, job = self.plan(recipe), self._job(recipe)
+        for plan in plans:
             target = destination(plan.layout.name)
             if target is not None:
                 everything = whole(math.prod(plan.layout.shape))
                 place = target if isinstance(target, Place) else Place(target, everything)
-                self._write(recipe, plan, place)
+                self._write(job, plan, place)
                 written += 1
         return written
 
-    def _write(self, recipe: Recipe, plan: TensorPlan, place: Place) -> None:
+    def _write(self, job: _Job, plan: TensorPlan, place: Place) -> None:
         layout, target = plan.layout, place.tensor
         if target.numel() != place.region.numel or place.region.end > math.prod(layout.shape):
             raise MergeError(
@@ -211,23 +223,26 @@ class MergeSource:
                 f"{list(target.shape)}"
             )
         if target.is_contiguous() and target.device.type == self.device.type:
-            self._merge_one(recipe, plan, target, place.region)
+            self._merge_one(job, plan, target, place.region)
             return
         out = torch.empty(target.shape, dtype=target.dtype, device=self.device)
-        self._merge_one(recipe, plan, out, place.region)
+        self._merge_one(job, plan, out, place.region)
         with torch.no_grad():
             target.copy_(out)
 
-    def _merge_one(
-        self, recipe: Recipe, plan: TensorPlan, out: Tensor, region: Region | None = None
-    ) -> None:
-        layout, bench = plan.layout, self._benches.of(recipe)
+    def _job(self, recipe: Recipe) -> _Job:
         method = get_method(recipe.merge_method)
+        return _Job(recipe, method, self._benches.of(recipe), self.layouts(recipe))
+
+    def _merge_one(
+        self, job: _Job, plan: TensorPlan, out: Tensor, region: Region | None = None
+    ) -> None:
+        layout, bench, method = plan.layout, job.bench, job.method
         numel = math.prod(layout.shape)
         if region is not None and region.numel < numel and (layout.copy or method.compute):
             # What is computed of whole tensors is computed whole, and the part is taken from it.
             entire = torch.empty(layout.shape, dtype=out.dtype, device=self.device)
-            self._merge_one(recipe, plan, entire)
+            self._merge_one(job, plan, entire)
             with torch.no_grad():
                 out.copy_(region.cut_out(entire.view(-1)).reshape(out.shape))
             return
@@ -242,7 +257,7 @@ class MergeSource:
         if method.compute is not None:
             finite = self._runner.compute(method, plan, base, models, out)
         else:
-            scalars = bench.scalars(recipe, plan, self.layouts(recipe))
+            scalars = bench.scalars(job.recipe, plan, job.layouts)
             finite = self._runner.run(method.name, scalars, base, models, out, region)
         if not finite:
             raise MergeError(
