@@ -146,11 +146,15 @@ class Costs:
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What a worker hands to the store for one candidate on one split."""
+    """What a worker hands to the store for one candidate on one split.
+
+    dropped: it lost its race, so scores and outcomes are those of the documents answered until then.
+    """
 
     scores: tuple[TaskScore, ...]
     outcomes: tuple[TaskOutcomes, ...]
     costs: Costs = field(default_factory=Costs)
+    dropped: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,26 +22,85 @@ from evomerge.space import SpaceSpec, count_problems
 SOUP = "greedy_soup"
 
 
+class Starts(Frozen):
+    """What a search knows before its first candidate. The scored baselines always belong to it.
+
+    recipes: mergekit YAML files that are tried first. searches: earlier searches of the store with the
+        same base and models whose scores the strategy is told: ids, or `auto` for all of the same
+        scope.
+    """
+
+    recipes: tuple[Path, ...] = ()
+    searches: Annotated[
+        Annotated[tuple[str, ...], Tag("list")] | Annotated[Literal["auto"], Tag("auto")],
+        Discriminator(lambda value: "auto" if isinstance(value, str) else "list"),
+    ] = ()
+
+
 class StrategySpec(Frozen):
     """Which optimiser, and its settings; `auto` population is the strategy's own choice.
 
-    `greedy_soup` needs no optimiser: it averages models, best first, while the average gets better.
+    name: `auto` chooses by dimension, types of parameters, budget and objectives, and says why.
+        `greedy_soup` needs no optimiser: it averages models, best first, while the average gets better.
+    asynchronous: ask for a candidate whenever a worker is free, without waiting for a generation.
+        `auto`: where there is more than one worker. The history then depends on when workers finish;
+        a resumed search still continues its own.
     """
 
-    name: Literal["cma", "random", "greedy_soup"] = "cma"
+    name: Literal[
+        "auto",
+        "cma",
+        "sep-cma",
+        "lra-cma",
+        "ipop",
+        "bipop",
+        "catcma",
+        "gp",
+        "nsga2",
+        "random",
+        "grid",
+        "greedy_soup",
+    ] = "auto"
     sigma0: float = Field(0.25, gt=0, le=1)
     population_size: Annotated[
         Annotated[int, Field(ge=2), Tag("int")] | Annotated[Literal["auto"], Tag("auto")],
         Discriminator(lambda value: "auto" if isinstance(value, str) else "int"),
     ] = "auto"
     seed: int = Field(0, ge=0)
+    asynchronous: Annotated[
+        Annotated[bool, Tag("bool")] | Annotated[Literal["auto"], Tag("auto")],
+        Discriminator(lambda value: "auto" if isinstance(value, str) else "bool"),
+    ] = "auto"
+    start: Starts = Starts()
+
+
+class RacingSpec(Frozen):
+    """Whether candidates stop early that cannot matter any more.
+
+    Documents are answered in blocks, the same shuffled blocks for every candidate. After each, one that
+    is worse than the candidate it has to beat, at the given error, answers no more.
+
+    error: the chance that the search's true winner is dropped. blocks: into how many parts the
+        search split is cut.
+    """
+
+    enabled: bool = True
+    error: float = Field(0.05, gt=0, lt=0.5)
+    blocks: int = Field(10, ge=2)
 
 
 class Budget(Frozen):
-    """When a search stops: whichever limit comes first. Baselines do not count."""
+    """When a search stops: whichever limit comes first. Baselines and finals do not count.
+
+    candidates: how many are tried. tokens: read and generated. hours: of work, with all workers busy.
+    gpu_hours: of all GPUs together. patience: so many candidates without a better one.
+    """
 
     candidates: int = Field(200, gt=0)
+    tokens: int | None = Field(None, gt=0)
     hours: float | None = Field(None, gt=0)
+    gpu_hours: float | None = Field(None, gt=0)
+    patience: int | None = Field(None, gt=0)
 
 
 class WorkersSpec(Frozen):
@@ -96,6 +155,7 @@ class SearchSpec(Frozen):
     ] = "ties_per_layer"
     objective: Objective
     strategy: StrategySpec = StrategySpec()
+    racing: RacingSpec = RacingSpec()
     budget: Budget = Budget()
     workers: WorkersSpec = WorkersSpec()
     engine: EngineSpec = EngineSpec()
@@ -203,7 +263,8 @@ def _is_field(part: object) -> bool:
     """Whether a part of pydantic's location stands in the file, and is no name of a union's arm."""
     return isinstance(part, int) or (
         isinstance(part, str)
-        and part not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int", "auto"}
+        and part
+        not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int", "auto", "list"}
         and not part.startswith(("literal[", "function-", "constrained-"))
     )
 
@@ -256,8 +317,15 @@ def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:
             "base_model": resolve_model(spec.base_model, folder),
             "models": tuple(resolve_model(model, folder) for model in spec.models),
             "objective": spec.objective.model_copy(update={"include_path": resolved}),
+            "strategy": spec.strategy.model_copy(update={"start": _resolve_start(spec, folder)}),
         }
     )
+
+
+def _resolve_start(spec: SearchSpec, folder: Path) -> Starts:
+    start = spec.strategy.start
+    recipes = tuple((folder / recipe.expanduser()).resolve() for recipe in start.recipes)
+    return start.model_copy(update={"recipes": recipes})
 
 
 def resolve_model(name: str, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """The generations of a search: ask, score, tell."""
 
+import math
 from collections.abc import Sequence
 
 from evomerge.controller.events import Listener, Note, PhaseStarted
@@ -7,7 +8,7 @@ from evomerge.controller.ledger import Ledger, fitness_of
 from evomerge.fitness import Fitness, Split
 from evomerge.space import Genome, SearchSpace
 from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin
-from evomerge.strategy import Strategy, make_strategy
+from evomerge.strategy import Observation, Strategy, make_strategy
 
 MEAN_LABEL = "distribution mean"
 
@@ -21,22 +22,20 @@ class Evolution:
 
     def run(self, start: Genome) -> None:
         """Search from `start`; the candidates and their scores are in the store afterwards."""
-        strategy = make_strategy(self._spec.strategy, start)
+        strategy = make_strategy(self._spec.strategy, start, self._space.cells)
         left = self._spec.budget.candidates
         self._listener(PhaseStarted("search", left))
         generation = 0
         while left > 0 and (reason := self._stop_reason(strategy)) is None:
-            genomes = strategy.ask()
-            self._generation(strategy, genomes[:left], generation, whole=len(genomes) <= left)
+            genomes = [strategy.ask() for _ in range(min(left, strategy.population_size))]
+            self._generation(strategy, genomes, generation)
             left -= len(genomes)
             generation += 1
         if left > 0:
             self._listener(Note(f"the search stopped early: {reason}"))
         self._score_mean(strategy, generation)
 
-    def _generation(
-        self, strategy: Strategy, genomes: Sequence[Genome], generation: int, *, whole: bool
-    ) -> None:
+    def _generation(self, strategy: Strategy, genomes: Sequence[Genome], generation: int) -> None:
         new = [
             self._ledger.new(
                 self._space.decode(genome),
@@ -49,8 +48,7 @@ class Evolution:
         ]
         candidates = self._ledger.add(new)
         evaluations = self._ledger.finish(candidates, Split.SEARCH)
-        if whole:
-            self._tell(strategy, genomes, candidates, evaluations)
+        self._tell(strategy, genomes, candidates, evaluations)
 
     def _tell(
         self,
@@ -59,8 +57,11 @@ class Evolution:
         candidates: Sequence[CandidateRecord],
         evaluations: Sequence[EvaluationRecord],
     ) -> None:
-        losses = to_losses([fitness_of(evaluation) for evaluation in evaluations])
-        strategy.tell(genomes, losses)
+        losses = []
+        for genome, evaluation in zip(genomes, evaluations, strict=True):
+            observation = observe(fitness_of(evaluation))
+            strategy.tell(genome, observation)
+            losses.append(math.inf if observation.losses is None else observation.losses[0])
         untold = {c.id: loss for c, loss in zip(candidates, losses, strict=True) if c.told is None}
         if untold:
             self._ledger.store.mark_told(self._ledger.search.id, self._ledger.owner, untold)
@@ -98,20 +99,8 @@ class Evolution:
         return spent / self._spec.workers.max > hours * 3600
 
 
-def to_losses(fitnesses: Sequence[Fitness | None]) -> list[float]:
-    """What a strategy that minimises is told: finite, and in the order of the ranks.
-
-    Feasible candidates get their negated fitness; infeasible ones lie behind the worst of those by
-    their violation; failures (None) behind everything.
-    """
-    feasible = [-f.value for f in fitnesses if f is not None and f.feasible]
-    edge = max(feasible, default=0.0)
-    violations = [f.violation for f in fitnesses if f is not None]
-    worst = edge + max(violations, default=0.0) + 1.0
-
-    def loss(fitness: Fitness | None) -> float:
-        if fitness is None:
-            return worst
-        return -fitness.value if fitness.feasible else edge + fitness.violation
-
-    return [loss(fitness) for fitness in fitnesses]
+def observe(fitness: Fitness | None) -> Observation:
+    """What a strategy, which minimises, is told of a fitness; None stands for a failure."""
+    if fitness is None:
+        return Observation(None)
+    return Observation((-fitness.value,), (fitness.stderr or 0.0,), fitness.violation)

@@ -1,30 +1,57 @@
 """The contract of a strategy.
 
-A strategy is a pure function of its arguments and of what it was told, in order: nothing else may
-change what it asks next. So a search is resumed by telling a new strategy the stored history; no
-state is ever pickled.
+A strategy is a pure function of its arguments and of the order in which it was asked and told: nothing
+else may change what it asks next. So a search is resumed by asking and telling a new strategy in the
+stored order; no state is ever pickled.
+
+There is no generation in the contract. A strategy may be asked any number of times before it is told
+anything, and is told results in any order, one by one: a synchronous search asks for
+`population_size` genomes and tells all of them before it asks again, an asynchronous one asks
+whenever a worker is free. What a strategy does with results that come late is its own affair.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from evomerge.space import Genome
 
 
+@dataclass(frozen=True)
+class Observation:
+    """What came of a genome.
+
+    losses: one for each objective, smaller is better; None where the candidate failed.
+    stderr: the standard error of each loss, 0 where unknown; larger for candidates that were dropped
+        early and so answered few documents.
+    violation: how far constraints are missed; 0 where all hold.
+    """
+
+    losses: tuple[float, ...] | None
+    stderr: tuple[float, ...] = ()
+    violation: float = 0.0
+
+
 class Strategy(Protocol):
-    """Minimises a loss over [0, 1]^D, a generation at a time."""
+    """Minimises losses over [0, 1]^D."""
 
     @property
     def population_size(self) -> int:
-        """Genomes in a generation."""
+        """Genomes that a synchronous search asks for at once."""
         ...
 
-    def ask(self) -> list[Genome]:
-        """The next generation. Asking changes state: tell its losses before asking again."""
+    @property
+    def parents(self) -> int:
+        """How many of the last `population_size` told genomes, best first, move the strategy: what
+        is clearly worse than these need not be known exactly. 1 where only the best one counts."""
         ...
 
-    def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
-        """The losses of the generation just asked for, in the same order; all finite."""
+    def ask(self) -> Genome:
+        """The next genome. Raises nothing: a strategy that has converged says so in `stop_reason`."""
+        ...
+
+    def tell(self, genome: Genome, observation: Observation) -> None:
+        """What came of a genome, asked for or not; each asked one is told once."""
         ...
 
     def recommend(self) -> Genome | None:
@@ -33,5 +60,24 @@ class Strategy(Protocol):
 
     @property
     def stop_reason(self) -> str | None:
-        """Why more generations would not help (converged), or None."""
+        """Why more candidates would not help (converged, or all tried), or None."""
         ...
+
+
+def to_losses(observations: Sequence[Observation]) -> list[float]:
+    """One finite number for each observation, ranked as constraints and failures demand.
+
+    Feasible ones keep their (first) loss; infeasible ones lie behind the worst of those, by their
+    violation; failures behind everything.
+    """
+    feasible = [o.losses[0] for o in observations if o.losses is not None and o.violation == 0]
+    edge = max(feasible, default=0.0)
+    violations = [o.violation for o in observations if o.losses is not None]
+    worst = edge + max(violations, default=0.0) + 1.0
+
+    def loss(one: Observation) -> float:
+        if one.losses is None:
+            return worst
+        return one.losses[0] if one.violation == 0 else edge + one.violation
+
+    return [loss(one) for one in observations]

@@ -5,7 +5,6 @@ search's history to whatever else runs in the process. A private generator is gi
 """
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,10 +14,11 @@ with warnings.catch_warnings():
     import cma
 
 from evomerge.space import Genome
+from evomerge.strategy.base import Observation, to_losses
 
 
 class CMAStrategy:
-    """Generational CMA-ES; the box is kept by `cma`'s smooth boundary transformation."""
+    """CMA-ES that updates with every `population_size` results; `cma` keeps the box."""
 
     def __init__(
         self, start: Genome, *, sigma0: float, seed: int, population_size: int | None = None
@@ -38,19 +38,35 @@ class CMAStrategy:
         # cma refuses one dimension: a second gene that changes nothing is carried along.
         inside = np.clip(np.append(start, 0.5) if self._padded else start, 0.02, 0.98)
         self._es = cma.CMAEvolutionStrategy(inside, sigma0, options)
-        self._asked: list[Genome] = []
+        self._ready: list[Genome] = []
+        self._asked: dict[bytes, Genome] = {}
+        self._told: list[tuple[Genome, Observation]] = []
 
     @property
     def population_size(self) -> int:
         return int(self._es.popsize)
 
-    def ask(self) -> list[Genome]:
-        self._asked = [np.asarray(genome, dtype=np.float64) for genome in self._es.ask()]
-        return [(genome[:1] if self._padded else genome).copy() for genome in self._asked]
+    @property
+    def parents(self) -> int:
+        return int(self._es.sp.weights.mu)
 
-    def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
-        assert len(genomes) == len(self._asked), "tell the generation that was asked for"
-        self._es.tell(self._asked, list(losses))
+    def ask(self) -> Genome:
+        if not self._ready:
+            self._ready = [np.asarray(one, dtype=np.float64) for one in self._es.ask()]
+        whole = self._ready.pop(0)
+        genome = (whole[:1] if self._padded else whole).copy()
+        self._asked[genome.tobytes()] = whole
+        return genome
+
+    def tell(self, genome: Genome, observation: Observation) -> None:
+        whole = self._asked.pop(genome.tobytes(), None)
+        if whole is None:
+            whole = np.append(genome, 0.5) if self._padded else np.array(genome)
+        self._told.append((whole, observation))
+        if len(self._told) == self.population_size:
+            genomes, observations = zip(*self._told, strict=True)
+            self._es.tell(list(genomes), to_losses(observations))
+            self._told, self._ready = [], []
 
     def recommend(self) -> Genome | None:
         mean = np.asarray(self._es.result.xfavorite, dtype=np.float64)

@@ -1,14 +1,15 @@
 """Uniform random search: the baseline every other strategy has to beat."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from evomerge.space import Genome
+from evomerge.strategy.base import Observation
 
 
 class RandomStrategy:
     """Uniform samples of [0, 1]^D; the first one is the start."""
+
+    parents = 1
 
     def __init__(self, start: Genome, *, seed: int, population_size: int | None = None) -> None:
         self._generator = np.random.default_rng([seed, 0xE71])
@@ -20,13 +21,13 @@ class RandomStrategy:
     def population_size(self) -> int:
         return self._size
 
-    def ask(self) -> list[Genome]:
-        genomes = list(self._generator.random((self._size, self._dimension)))
+    def ask(self) -> Genome:
+        genome = self._generator.random(self._dimension)
         if self._start is not None:
-            genomes[0], self._start = self._start, None
-        return genomes
+            genome, self._start = self._start, None
+        return genome
 
-    def tell(self, genomes: Sequence[Genome], losses: Sequence[float]) -> None:
+    def tell(self, genome: Genome, observation: Observation) -> None:
         """Random search learns nothing."""
 
     def recommend(self) -> Genome | None:
