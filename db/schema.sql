@@ -1,6 +1,14 @@
--- The schema of the store at revision 0001, on SQLite. Written by
+-- The schema of the store at revision 0002, on SQLite. Written by
 -- `python -m evomerge.store.golden` from db/migrations; do not edit. What tables and columns mean is
 -- said in evomerge/store/schema.py.
+
+CREATE TABLE asks (
+    candidate_id INTEGER NOT NULL,
+    tells INTEGER NOT NULL,
+    CONSTRAINT pk_asks PRIMARY KEY (candidate_id),
+    CONSTRAINT ck_asks_tells CHECK (tells >= 0),
+    CONSTRAINT fk_asks_candidates FOREIGN KEY(candidate_id) REFERENCES candidates (id)
+);
 
 CREATE TABLE attempts (
     evaluation_id INTEGER NOT NULL,
@@ -84,6 +92,13 @@ CREATE INDEX ix_evaluations_recipe_id_split ON evaluations (recipe_id, split);
 
 CREATE UNIQUE INDEX uq_evaluations_recipe_once ON evaluations (search_id, recipe_id, split) WHERE copied_from IS NULL;
 
+CREATE TABLE limits (
+    search_id TEXT NOT NULL,
+    limits TEXT NOT NULL,
+    CONSTRAINT pk_limits PRIMARY KEY (search_id),
+    CONSTRAINT fk_limits_searches FOREIGN KEY(search_id) REFERENCES searches (id)
+);
+
 CREATE TABLE outcomes (
     evaluation_id INTEGER NOT NULL,
     task TEXT NOT NULL,
@@ -92,6 +107,20 @@ CREATE TABLE outcomes (
     data BLOB NOT NULL,
     CONSTRAINT pk_outcomes PRIMARY KEY (evaluation_id, task),
     CONSTRAINT fk_outcomes_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
+);
+
+CREATE TABLE races (
+    evaluation_id INTEGER NOT NULL,
+    rival_id INTEGER NOT NULL,
+    dropped BOOLEAN,
+    fitness DOUBLE,
+    fitness_stderr DOUBLE,
+    violation DOUBLE,
+    CONSTRAINT pk_races PRIMARY KEY (evaluation_id),
+    CONSTRAINT fk_races_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id),
+    CONSTRAINT fk_races_rivals FOREIGN KEY(rival_id) REFERENCES evaluations (id),
+    CONSTRAINT ck_races_rival CHECK (evaluation_id <> rival_id),
+    CONSTRAINT ck_races_estimate CHECK (fitness IS NULL OR COALESCE(dropped, FALSE))
 );
 
 CREATE TABLE searches (

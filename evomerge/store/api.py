@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from evomerge.errors import CandidateError
 from evomerge.fitness import EvaluationResult, Fitness, Split, TaskOutcomes
+from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
 from evomerge.store.types import (
     AttemptRecord,
@@ -67,6 +68,14 @@ class Store(Protocol):
         set). Returns whether it changed. NotFoundError where there is no such search."""
         ...
 
+    def limits(self, search_id: str) -> Limits:
+        """What its user changed since it was submitted; it overrules the search's file."""
+        ...
+
+    def set_limits(self, search_id: str, limits: Limits) -> None:
+        """Replace the limits. NotFoundError where there is no such search."""
+        ...
+
     # --- leases: one controller a search ---
     def acquire_lease(self, search_id: str, owner: str, seconds: float) -> None:
         """Take or keep the lease. `owner` comes from `make_owner()`. Free where nobody holds it,
@@ -83,7 +92,7 @@ class Store(Protocol):
         self, search_id: str, owner: str, candidates: Sequence[NewCandidate]
     ) -> list[CandidateRecord]:
         """Insert candidates, each with an evaluation on the search split, in one transaction that
-        also checks the lease (LeaseLostError).
+        also checks the lease (LeaseLostError). One with a `rival` races against that evaluation.
 
         A recipe is scored once. Asked for again in the same search, also in the same call, its
         evaluation follows the first one (`copied_from`), whatever becomes of it. Where another
@@ -126,7 +135,8 @@ class Store(Protocol):
 
     def finish_attempt(self, evaluation_id: int, attempt: int, result: EvaluationResult) -> bool:
         """Store scores, outcomes and costs. True where this attempt decides; a late one is kept for
-        the record (`late`), a doubled one changes nothing, and False is returned."""
+        the record (`late`), a doubled one changes nothing, and False is returned. A result that was
+        dropped makes the evaluation `dropped`; no other search takes such a one over."""
         ...
 
     def fail_attempt(
@@ -138,7 +148,8 @@ class Store(Protocol):
         ...
 
     def set_fitness(self, fitness: Mapping[int, Fitness]) -> None:
-        """Fitness of scored evaluations by evaluation id (the controller knows the references)."""
+        """Fitness of scored evaluations by evaluation id (the controller knows the references). That
+        of a dropped one is an estimate, which no question for the best sees."""
         ...
 
     def attempts(self, evaluation_id: int) -> list[AttemptRecord]:

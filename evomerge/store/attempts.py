@@ -14,7 +14,7 @@ from evomerge.store.rows import (
     scores_from_json,
     scores_to_json,
 )
-from evomerge.store.schema import Attempt, Evaluation
+from evomerge.store.schema import Attempt, Evaluation, Race
 from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import AttemptRecord, EvaluationStatus
@@ -53,6 +53,8 @@ class Attempts(Transactions):
         add_outcomes(db, evaluation_id, result.outcomes)
         _end(db, evaluation_id, attempt, status=SCORED, **costs)
         _set(db, evaluation_id, status=SCORED, error_type=None, error=None)
+        race = update(Race).where(Race.evaluation_id == evaluation_id)
+        db.execute(race.values(dropped=result.dropped))
         return True
 
     @writes

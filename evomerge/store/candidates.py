@@ -5,14 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError, StoreError
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
 from evomerge.store.columns import now
-from evomerge.store.schema import Candidate, Evaluation, Search
+from evomerge.store.schema import Ask, Candidate, Evaluation, Race, Search
 from evomerge.store.searches import check_lease
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import (
@@ -34,6 +34,7 @@ _COLUMNS = (
     Candidate.genome,
     Candidate.told,
     Candidate.loss,
+    Ask.tells.label("asked_after"),
 )
 
 
@@ -51,8 +52,9 @@ class Candidates(Transactions):
         numbers = [candidate.number for candidate in candidates]
         rows = _select(db, Candidate.search_id == search_id, Candidate.number.in_(numbers))
         by_number = {row.number: _record(row) for row in rows}
-        for number in numbers:
-            add_evaluation(db, by_number[number], Split.SEARCH)
+        for candidate in candidates:
+            record = by_number[candidate.number]
+            add_evaluation(db, record, Split.SEARCH, rival=candidate.rival)
         return [by_number[number] for number in numbers]
 
     @reads
@@ -85,8 +87,13 @@ def find_candidate(db: Connection, candidate_id: int) -> CandidateRecord:
     raise NotFoundError(f"no candidate {candidate_id}", remedy="see `evomerge best`")
 
 
-def add_evaluation(db: Connection, candidate: CandidateRecord, split: Split) -> int:
-    """A new evaluation: pending, or following one of the same recipe. The search must be locked."""
+def add_evaluation(
+    db: Connection, candidate: CandidateRecord, split: Split, *, rival: int | None = None
+) -> int:
+    """A new evaluation: pending, or following one of the same recipe. The search must be locked.
+
+    rival: the evaluation that it has to beat, unless it follows another.
+    """
     followed = _same_search(db, candidate, split) or _same_scope(db, candidate, split)
     values = {
         "candidate_id": candidate.id,
@@ -100,7 +107,10 @@ def add_evaluation(db: Connection, candidate: CandidateRecord, split: Split) -> 
         "retryable": True,
         "created_at": now(),
     }
-    return db.execute(insert(Evaluation).values(**values).returning(Evaluation.id)).scalar_one()
+    added = db.execute(insert(Evaluation).values(**values).returning(Evaluation.id)).scalar_one()
+    if rival is not None and not followed:
+        db.execute(insert(Race).values(evaluation_id=added, rival_id=rival))
+    return added
 
 
 def _same_search(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
@@ -114,8 +124,9 @@ def _same_search(db: Connection, candidate: CandidateRecord, split: Split) -> in
 
 
 def _same_scope(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
-    """The first evaluation of this recipe in other searches of the scope that is scored."""
+    """The first evaluation of this recipe in other searches of the scope that is scored in full."""
     here, there = aliased(Search), aliased(Search)
+    lost = exists().where(Race.evaluation_id == Evaluation.id, Race.dropped.is_(True))
     query = (
         select(Evaluation.id)
         .join(there, there.id == Evaluation.search_id)
@@ -125,6 +136,7 @@ def _same_scope(db: Connection, candidate: CandidateRecord, split: Split) -> int
             Evaluation.recipe_id == candidate.recipe_id,
             Evaluation.split == Split(split).value,
             Evaluation.status == EvaluationStatus.SCORED.value,
+            ~lost,
         )
     )
     return db.scalar(query.order_by(Evaluation.id).limit(1))
@@ -143,7 +155,9 @@ def _insert(db: Connection, search_id: str, candidate: NewCandidate) -> None:
         "genome": None if genome is None else json.dumps(genome, separators=(",", ":")),
         "created_at": now(),
     }
-    db.execute(insert(Candidate).values(**values))
+    added = db.execute(insert(Candidate).values(**values).returning(Candidate.id)).scalar_one()
+    if candidate.asked_after is not None:
+        db.execute(insert(Ask).values(candidate_id=added, tells=candidate.asked_after))
 
 
 def _tell(db: Connection, search_id: str, candidate_id: int, place: int, loss: float) -> None:
@@ -160,7 +174,8 @@ def _tell(db: Connection, search_id: str, candidate_id: int, place: int, loss: f
 
 
 def _select(db: Connection, *conditions: Any) -> Sequence[Row[*tuple[Any, ...]]]:
-    return db.execute(select(*_COLUMNS).where(*conditions).order_by(Candidate.number)).all()
+    query = select(*_COLUMNS).outerjoin(Ask, Ask.candidate_id == Candidate.id)
+    return db.execute(query.where(*conditions).order_by(Candidate.number)).all()
 
 
 def _record(row: Row[*tuple[Any, ...]]) -> CandidateRecord:

@@ -12,7 +12,7 @@ from evomerge.fitness import Fitness, Split, TaskOutcomes, TaskScore
 from evomerge.store.candidates import add_evaluation, find_candidate
 from evomerge.store.codec import unpack
 from evomerge.store.rows import costs_of, scores_where
-from evomerge.store.schema import Attempt, Candidate, Evaluation, Outcome, Score
+from evomerge.store.schema import Attempt, Candidate, Evaluation, Outcome, Race, Score
 from evomerge.store.searches import check_lease
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import EvaluationRecord, EvaluationStatus
@@ -63,7 +63,7 @@ class Evaluations(Transactions):
 
     @writes
     def set_fitness(self, db: Connection, fitness: Mapping[int, Fitness]) -> None:
-        """Fitness of scored evaluations by evaluation id."""
+        """Fitness of scored and of dropped evaluations by evaluation id."""
         for evaluation_id in sorted(fitness):
             _set_fitness(db, evaluation_id, fitness[evaluation_id])
 
@@ -92,7 +92,8 @@ def _query(*conditions: Any) -> Select[*tuple[Any, ...]]:
     return (
         select(
             *(own.id, own.candidate_id, own.split, own.copied_from),
-            *(own.fitness, own.fitness_stderr, own.violation),
+            *_fitness_columns(),
+            *(Race.rival_id, Race.dropped),
             *(Root.id.label("root"), Root.status, Root.attempts, Root.failures),
             *(Root.error_type, Root.error, Root.retryable),
             *(Attempt.merge_seconds, Attempt.load_seconds, Attempt.forward_seconds),
@@ -100,9 +101,18 @@ def _query(*conditions: Any) -> Select[*tuple[Any, ...]]:
         )
         .join(Candidate, Candidate.id == own.candidate_id)
         .join(Root, Root.id == func.coalesce(own.copied_from, own.id))
+        .outerjoin(Race, Race.evaluation_id == Root.id)
         .outerjoin(Attempt, and_(Attempt.evaluation_id == Root.id, Attempt.status == "scored"))
         .where(*conditions)
     )
+
+
+def _fitness_columns() -> list[Any]:
+    """Of the evaluation, or the estimate where it lost its race."""
+    names = ("fitness", "fitness_stderr", "violation")
+    return [
+        func.coalesce(getattr(Evaluation, name), getattr(Race, name)).label(name) for name in names
+    ]
 
 
 def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
@@ -110,10 +120,11 @@ def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> Evaluati
         id=row.id,
         candidate_id=row.candidate_id,
         split=Split(row.split),
-        status=EvaluationStatus(row.status),
+        status=EvaluationStatus.DROPPED if row.dropped else EvaluationStatus(row.status),
         attempts=row.attempts,
         failures=row.failures,
         copied_from=row.copied_from,
+        rival=row.rival_id,
         fitness=row.fitness,
         fitness_stderr=row.fitness_stderr,
         violation=row.violation,
@@ -143,11 +154,16 @@ def _check_belongs(search_id: str, wanted: str, candidate_id: int) -> None:
 def _set_fitness(db: Connection, evaluation_id: int, fitness: Fitness) -> None:
     if math.isnan(fitness.value) or math.isnan(fitness.violation):
         raise ValueError(f"evaluation {evaluation_id}: NaN is no fitness")
-    if find_evaluation(db, evaluation_id).status is not EvaluationStatus.SCORED:
+    found = find_evaluation(db, evaluation_id)
+    if found.status not in {EvaluationStatus.SCORED, EvaluationStatus.DROPPED}:
         raise StoreError(f"evaluation {evaluation_id} is not scored", remedy="score it first")
     values = {
         "fitness": float(fitness.value),
         "fitness_stderr": None if fitness.stderr is None else float(fitness.stderr),
         "violation": float(fitness.violation),
     }
-    db.execute(update(Evaluation).where(Evaluation.id == evaluation_id).values(**values))
+    if found.status is EvaluationStatus.DROPPED:
+        root = found.copied_from or evaluation_id
+        db.execute(update(Race).where(Race.evaluation_id == root).values(**values))
+    else:
+        db.execute(update(Evaluation).where(Evaluation.id == evaluation_id).values(**values))

@@ -1,13 +1,16 @@
 """The tables of the store, the same on SQLite and PostgreSQL.
 
 searches ──< candidates ──< evaluations (candidate × split) ──< attempts
-                                   │ └─< task_scores, outcomes (of the attempt that decided)
-                                   └── copied_from: another evaluation of the same recipe
+   │                    │              │ └─< task_scores, outcomes (of the attempt that decided)
+   │                    │              ├── copied_from: another evaluation of the same recipe
+   └── limits           └── asks       └── races: against which evaluation, and whether it lost
 
 What may never happen twice is a constraint here and no care taken elsewhere: a number or a told
 place within a search, a split of a candidate, an attempt, a second running or deciding attempt, and
 a recipe scored twice on a split of one search. An evaluation with `copied_from` has no status of
-its own: its result, good or bad, is that of the evaluation it follows, now and later.
+its own: its result, good or bad, is that of the evaluation it follows, now and later. One that lost
+its race is scored, on part of the documents: its fitness is an estimate and stands in `races`, so that
+whoever asks for fitness gets that of whole splits alone.
 
 Times are seconds since 1970 UTC by the database's own clock, so that one query file serves both
 databases. NaN is stored as NULL, as SQLite has none. `db/migrations` makes these tables; a test
@@ -45,7 +48,7 @@ NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
 }
 VERSION_TABLE = "evomerge_version"
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Revisions of `db/migrations`, oldest first; the last one is what this version reads and writes."""
 
 Key = BigInteger().with_variant(Integer, "sqlite")
@@ -54,6 +57,12 @@ Key = BigInteger().with_variant(Integer, "sqlite")
 def _one_of(column: str, values: Any) -> CheckConstraint:
     listing = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listing})", name=column)
+
+
+STORED_STATUSES = tuple(
+    status for status in EvaluationStatus if status is not EvaluationStatus.DROPPED
+)
+"""`dropped` is `scored` with a race that was lost."""
 
 
 class Base(DeclarativeBase):
@@ -113,6 +122,23 @@ class Candidate(Base):
     created_at: Mapped[datetime] = mapped_column(Timestamp)
 
 
+class Ask(Base):
+    """How many results the strategy had been told when it was asked for a candidate."""
+
+    __tablename__ = "asks"
+    __table_args__ = (CheckConstraint("tells >= 0", name="tells"),)
+    candidate_id: Mapped[int] = mapped_column(Key, ForeignKey("candidates.id"), primary_key=True)
+    tells: Mapped[int]
+
+
+class Limit(Base):
+    """Limits that a user gave a search after it was submitted; they overrule its file."""
+
+    __tablename__ = "limits"
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    limits: Mapped[str]
+
+
 class Evaluation(Base):
     """One candidate on one split. Fitness is its own even where the result is copied."""
 
@@ -125,7 +151,7 @@ class Evaluation(Base):
         ),
         ForeignKeyConstraint(["copied_from"], ["evaluations.id"]),
         _one_of("split", Split),
-        _one_of("status", EvaluationStatus),
+        _one_of("status", STORED_STATUSES),
         CheckConstraint("(copied_from IS NULL) = (status IS NOT NULL)", name="copied"),
         CheckConstraint("copied_from IS NULL OR attempts = 0", name="copies_are_not_attempted"),
         Index(
@@ -156,6 +182,24 @@ class Evaluation(Base):
     error: Mapped[str | None]
     retryable: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class Race(Base):
+    """Whom an evaluation had to beat. `dropped` is unknown before it is scored."""
+
+    __tablename__ = "races"
+    __table_args__ = (
+        ForeignKeyConstraint(["evaluation_id"], ["evaluations.id"], name="fk_races_evaluations"),
+        ForeignKeyConstraint(["rival_id"], ["evaluations.id"], name="fk_races_rivals"),
+        CheckConstraint("evaluation_id <> rival_id", name="rival"),
+        CheckConstraint("fitness IS NULL OR COALESCE(dropped, FALSE)", name="estimate"),
+    )
+    evaluation_id: Mapped[int] = mapped_column(Key, primary_key=True)
+    rival_id: Mapped[int] = mapped_column(Key)
+    dropped: Mapped[bool | None]
+    fitness: Mapped[float | None]
+    fitness_stderr: Mapped[float | None]
+    violation: Mapped[float | None]
 
 
 class Attempt(Base):

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from evomerge.errors import LeaseLostError, NotFoundError, StoreError, did_you_mean
+from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
 from evomerge.store.columns import now
 from evomerge.store.names import random_name
 from evomerge.store.owner import is_gone
-from evomerge.store.schema import Search
+from evomerge.store.schema import Limit, Search
 from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import SearchRecord, SearchStatus
@@ -89,6 +90,19 @@ class Searches(Transactions):
         if not changed:
             _search(db, search_id)
         return changed
+
+    @reads
+    def limits(self, db: Connection, search_id: str) -> Limits:
+        """What its user changed since it was submitted."""
+        text = db.scalar(select(Limit.limits).where(Limit.search_id == search_id))
+        return Limits.model_validate_json(text) if text else Limits()
+
+    @writes
+    def set_limits(self, db: Connection, search_id: str, limits: Limits) -> None:
+        """Replace the limits; NotFoundError where there is no such search."""
+        _search(db, search_id)
+        db.execute(delete(Limit).where(Limit.search_id == search_id))
+        db.execute(insert(Limit).values(search_id=search_id, limits=limits.model_dump_json()))
 
     @writes
     def acquire_lease(self, db: Connection, search_id: str, owner: str, seconds: float) -> None:

@@ -27,6 +27,8 @@ class EvaluationStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     SCORED = "scored"
+    DROPPED = "dropped"
+    """It lost its race: scored on a part of the documents, with an estimate as its fitness."""
     FAILED = "failed"
 
 
@@ -53,7 +55,11 @@ class SearchRecord:
 
 @dataclass(frozen=True)
 class NewCandidate:
-    """A candidate about to be inserted. `number` counts from 0 within the search, in asked order."""
+    """A candidate about to be inserted. `number` counts from 0 within the search, in asked order.
+
+    asked_after: how many results the strategy had been told when it was asked. rival: the evaluation
+    that its own one on the search split has to beat; None: it answers every document.
+    """
 
     number: int
     origin: Origin
@@ -61,6 +67,8 @@ class NewCandidate:
     generation: int | None = None
     label: str | None = None
     genome: tuple[float, ...] | None = None
+    asked_after: int | None = None
+    rival: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,9 @@ class CandidateRecord:
     told: int | None
     """Place in the order of tells, from 0; None where the strategy was not told yet."""
     loss: float | None
-    """What the strategy was told."""
+    """What the strategy was told; infinity for a failure."""
+    asked_after: int | None = None
+    """How many results the strategy had been told when it was asked for this one."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,8 @@ class EvaluationRecord:
     """Attempts that were reported as failed: what a limit of tries should count."""
     copied_from: int | None = None
     """The evaluation of the same recipe whose result was taken over."""
+    rival: int | None = None
+    """The evaluation that it had to beat; None where it did not race."""
     fitness: float | None = None
     fitness_stderr: float | None = None
     violation: float | None = None

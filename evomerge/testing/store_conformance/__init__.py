@@ -19,6 +19,7 @@ from evomerge.testing.store_conformance.concurrency import ConcurrencyTests
 from evomerge.testing.store_conformance.following import FollowingTests
 from evomerge.testing.store_conformance.kills import KillTests
 from evomerge.testing.store_conformance.questions import QuestionTests
+from evomerge.testing.store_conformance.races import RaceTests
 from evomerge.testing.store_conformance.searches import LeaseTests, SearchTests
 
 
@@ -29,6 +30,7 @@ class StoreConformance(
     FollowingTests,
     AttemptTests,
     QuestionTests,
+    RaceTests,
     ConcurrencyTests,
     KillTests,
 ):

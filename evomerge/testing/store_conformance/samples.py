@@ -45,7 +45,7 @@ def make_candidate(number: int, weight: float | None = None, **changes: Any) -> 
     return NewCandidate(number=number, recipe=recipe, **values)
 
 
-def make_result(value: float, documents: int = 20) -> EvaluationResult:
+def make_result(value: float, documents: int = 20, *, dropped: bool = False) -> EvaluationResult:
     """Two tasks: `alpha` scores `value` in accuracy, `beta` ten times that in perplexity."""
     rng = np.random.default_rng(int(value * 1000))
     outcomes = tuple(
@@ -57,7 +57,7 @@ def make_result(value: float, documents: int = 20) -> EvaluationResult:
         TaskScore(ALPHA, "margin", value / 3, None, documents),
         TaskScore(BETA, "ppl", 10 * value, 0.1, documents, headline=True),
     )
-    return EvaluationResult(scores, outcomes, Costs(0.1, 0.2, 1 / 3, 0.05, 1234))
+    return EvaluationResult(scores, outcomes, Costs(0.1, 0.2, 1 / 3, 0.05, 1234), dropped)
 
 
 @dataclass
