@@ -1,7 +1,10 @@
 """Asynchronous searches, races, and limits that change while a search runs: three more tables.
 
-Revision: 0002. Nothing that was there is altered: SQLite cannot change a table that others refer to.
+Revision: 0002. No table that was there is altered: SQLite cannot change one that others refer to.
+Searches of before go on as they began: generation by generation, every candidate on all documents.
 """
+
+import json
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +19,7 @@ def upgrade() -> None:
     _asks()
     _limits()
     _races()
+    _continue_as_before()
 
 
 def downgrade() -> None:
@@ -58,3 +62,22 @@ def _races() -> None:
         sa.CheckConstraint("evaluation_id <> rival_id", name="ck_races_rival"),
         sa.CheckConstraint("fitness IS NULL OR COALESCE(dropped, FALSE)", name="ck_races_estimate"),
     )
+
+
+def _continue_as_before() -> None:
+    """Write down what earlier versions did without saying so."""
+    db = op.get_bind()
+    db.execute(
+        sa.text(
+            "INSERT INTO asks (candidate_id, tells) "
+            "SELECT c.id, (SELECT COUNT(*) FROM candidates o WHERE o.search_id = c.search_id "
+            "AND o.origin = 'search' AND o.generation < c.generation) "
+            "FROM candidates c WHERE c.generation IS NOT NULL"
+        )
+    )
+    for search_id, text in db.execute(sa.text("SELECT id, spec FROM searches")).all():
+        spec = json.loads(text)
+        spec["racing"] = {"enabled": False}
+        spec["strategy"]["asynchronous"] = False
+        values = {"id": search_id, "spec": json.dumps(spec, separators=(",", ":"))}
+        db.execute(sa.text("UPDATE searches SET spec = :spec WHERE id = :id"), values)
