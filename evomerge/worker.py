@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from evomerge.errors import CandidateError, EngineError, EvaluationError, EvomergeError
 from evomerge.evaluation.base import Evaluator
 from evomerge.fitness import EvaluationResult, Split
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe
 from evomerge.store.api import Store
 
@@ -23,6 +24,8 @@ class Task:
     max_attempts: int
     recipe: Recipe
     split: Split
+    race: RacePlan | None = None
+    """Whom it has to beat on the way; without one it answers every document."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ class Worker:
         """Score on the engine there is; if that one is broken, once more on a new one."""
         evaluator = self._started()
         try:
-            return evaluator.evaluate(task.recipe, task.split)
+            return evaluator.evaluate(task.recipe, task.split, task.race)
         except EngineError:
             self.close()
         evaluator = self._started()
         try:
-            return evaluator.evaluate(task.recipe, task.split)
+            return evaluator.evaluate(task.recipe, task.split, task.race)
         except EngineError as error:
             self.close()
             raise EvaluationError(f"two engines broke on it: {error.message}") from error

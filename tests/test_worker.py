@@ -33,7 +33,7 @@ class ScriptedEvaluator:
         self.script = script
         self.closed = False
 
-    def evaluate(self, recipe, split):
+    def evaluate(self, recipe, split, race=None):
         outcome = self.script.pop(0)
         if isinstance(outcome, Exception):
             raise outcome

@@ -27,6 +27,7 @@ from evomerge.fitness import (
     TaskScore,
     mean_score,
 )
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe, Setting, Settings, constant, evaluate
 from evomerge.spec import SearchSpec
 
@@ -47,7 +48,9 @@ class FakeEvaluator:
     def __init__(self, spec: SearchSpec) -> None:
         self._spec = spec
 
-    def evaluate(self, recipe: Recipe, split: Split) -> EvaluationResult:
+    def evaluate(
+        self, recipe: Recipe, split: Split, race: RacePlan | None = None
+    ) -> EvaluationResult:
         """Pseudo outcomes of every task; MergeError where all weights of a linear merge cancel."""
         documents = self._documents[split]
         if not documents:

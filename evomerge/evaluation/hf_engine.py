@@ -8,7 +8,7 @@ import gc
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from evomerge.evaluation.models import model_folders
 from evomerge.evaluation.suite import Answers, TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
 from evomerge.merging.merge import MergeSource, out_dtype
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
 
@@ -53,7 +54,9 @@ class HFEvaluator:
         )
         self.suite = TaskSuite(spec.objective, HFModel(self.wrapper))
 
-    def evaluate(self, recipe: Recipe, split: Split) -> EvaluationResult:
+    def evaluate(
+        self, recipe: Recipe, split: Split, race: RacePlan | None = None
+    ) -> EvaluationResult:
         """Merge in place and score."""
         if self._dead is not None:
             raise EngineError(f"this engine is no longer usable: {self._dead}")
@@ -61,7 +64,7 @@ class HFEvaluator:
         self.apply(recipe)
         merge_seconds = time.perf_counter() - start
         try:
-            result = self.suite.score(split)
+            result = self.suite.score(split, race)
         except EvomergeError:
             raise
         except Exception as error:  # transformers and lm-eval raise anything here
@@ -70,7 +73,7 @@ class HFEvaluator:
         costs = Costs(
             merge_seconds, 0.0, found.forward_seconds, found.overhead_seconds, found.tokens
         )
-        return EvaluationResult(result.scores, result.outcomes, costs)
+        return replace(result, costs=costs)
 
     def apply(self, recipe: Recipe) -> None:
         """Merge `recipe` into the model. Raises MergeError; EngineError where it is half updated."""

@@ -34,6 +34,7 @@ from evomerge.fitness import (
     TaskScore,
     mean_score,
 )
+from evomerge.racing import RacePlan
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class TaskSuite:
             instances = [one for task in self._tasks for one in task.instances(split)]
             self._plans[split] = self._model.plan(instances)
 
-    def score(self, split: Split) -> EvaluationResult:
+    def score(self, split: Split, race: RacePlan | None = None) -> EvaluationResult:
         """Ask the model every document of `split`, all tasks together; TaskError where it is empty."""
         self.prepare(split)
         start = time.perf_counter()

@@ -25,6 +25,7 @@ from evomerge.evaluation.distributions import answer_for_vllm, require_engine, v
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.suite import TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe
 from evomerge.spec import EngineSpec, SearchSpec
 
@@ -57,12 +58,14 @@ class VLLMEvaluator:
         self._model = VLLMModel(self.wrapper, lambda: self._call("forward_seconds"))
         self.suite = TaskSuite(self._spec.objective, self._model)
 
-    def evaluate(self, recipe: Recipe, split: Split) -> EvaluationResult:
+    def evaluate(
+        self, recipe: Recipe, split: Split, race: RacePlan | None = None
+    ) -> EvaluationResult:
         """Merge in place, drop what depends on the old weights, score."""
         start = time.perf_counter()
         merge_seconds, load_seconds = self.apply(recipe)
         applied = time.perf_counter() - start
-        result = self._score(split)
+        result = self._score(split, race)
         overhead = result.costs.overhead_seconds + applied - merge_seconds - load_seconds
         costs = Costs(
             merge_seconds,
@@ -128,9 +131,9 @@ class VLLMEvaluator:
             del wrapper
             gc.collect()
 
-    def _score(self, split: Split) -> EvaluationResult:
+    def _score(self, split: Split, race: RacePlan | None) -> EvaluationResult:
         try:
-            return self.suite.score(split)
+            return self.suite.score(split, race)
         except EvomergeError:
             raise
         except Exception as error:  # vLLM and lm-eval raise anything here

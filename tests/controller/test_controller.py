@@ -143,9 +143,9 @@ def test_nothing_is_evaluated_twice_when_a_search_is_resumed(store, tmp_path, mo
     calls: list[tuple[str, str]] = []
     evaluate = FakeEvaluator.evaluate
 
-    def counted(self: FakeEvaluator, recipe: Recipe, split: Split) -> EvaluationResult:
+    def counted(self: FakeEvaluator, recipe: Recipe, split: Split, race=None) -> EvaluationResult:
         calls.append((recipe.recipe_id, split.value))
-        return evaluate(self, recipe, split)
+        return evaluate(self, recipe, split, race)
 
     monkeypatch.setattr(FakeEvaluator, "evaluate", counted)
     # Slow enough for the pause to be noticed, which takes up to a second.
@@ -187,10 +187,10 @@ def test_failing_candidates_are_told_as_the_worst_and_the_search_goes_on(
 
     evaluate = FakeEvaluator.evaluate
 
-    def sometimes(self: FakeEvaluator, recipe: Recipe, split: Split) -> EvaluationResult:
+    def sometimes(self: FakeEvaluator, recipe: Recipe, split: Split, race=None) -> EvaluationResult:
         if recipe.merge_method == "task_arithmetic" and int(recipe.recipe_id, 16) % 3 == 0:
             raise MergeError("NaN in the merged weights", where="model.norm.weight")
-        return evaluate(self, recipe, split)
+        return evaluate(self, recipe, split, race)
 
     monkeypatch.setattr(FakeEvaluator, "evaluate", sometimes)
     search = _submit(store, fake_spec(tmp_path))

@@ -62,10 +62,12 @@ def test_models_are_tried_best_first_and_kept_where_the_average_gets_better(stor
 def test_a_model_that_makes_the_average_no_better_is_left_out(store, tmp_path, monkeypatch):
     evaluate = FakeEvaluator.evaluate
 
-    def spoilt(self: FakeEvaluator, recipe: Recipe, split: Split) -> EvaluationResult:
+    def spoilt(self: FakeEvaluator, recipe: Recipe, split: Split, race=None) -> EvaluationResult:
         """As good as z alone wherever z is in."""
         alone = tuple(source for source in recipe.models or () if source.model.endswith("/z"))
-        return evaluate(self, recipe.model_copy(update={"models": alone or recipe.models}), split)
+        return evaluate(
+            self, recipe.model_copy(update={"models": alone or recipe.models}), split, race
+        )
 
     monkeypatch.setattr(FakeEvaluator, "evaluate", spoilt)
     search = _submit(store, _spec(tmp_path))
