@@ -18,6 +18,8 @@ _CHUNK = 1 << 22
 _WORTH_REMEMBERING = 64 << 20
 _WITHOUT_EFFECT = {"gpu_memory_utilization", "models_on", "fake_seconds"}
 """Settings of an engine that change no score."""
+_NO_SCORES = {"tasks", "include_path", "goal", "custom"}
+"""Fields of an objective that tasks' scores do not depend on, or that are known by their content."""
 
 
 def fingerprint(index: CheckpointIndex) -> str:
@@ -74,7 +76,7 @@ def scope(
     """
     # As the store will give it back: a default of 1 is 1.0 there.
     spec = SearchSpec.model_validate_json(spec.model_dump_json())
-    objective = spec.objective.model_dump(mode="json", exclude={"tasks", "include_path"})
+    objective = spec.objective.model_dump(mode="json", exclude=_NO_SCORES)
     metrics = sorted((task.task, str(task.metric)) for task in spec.objective.tasks)
     engine = spec.engine.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     threads = [spec.workers.cpus, spec.workers.gpus]

@@ -1,0 +1,49 @@
+"""From per-document outcomes to what a search climbs: objectives, task scores, fitness.
+
+Bigger fitness is better everywhere in evomerge; metrics whose direction is `min` are negated here,
+and strategies, which minimise, negate once more at their own border. A search has one objective or
+several (`compute_objectives`); one number to rank by it has always (`compute_fitness`).
+"""
+
+from evomerge.fitness.compute import (
+    Fitness,
+    ObjectiveValue,
+    compute_fitness,
+    compute_objectives,
+    fitness_of_draws,
+    make_references,
+    needs_references,
+)
+from evomerge.fitness.custom import CustomObjective, References, load_objective
+from evomerge.fitness.objective import Objective, Split, Splits, TaskObjective
+from evomerge.fitness.outcomes import (
+    Costs,
+    EvaluationResult,
+    Floats,
+    TaskOutcomes,
+    TaskScore,
+    mean_score,
+)
+
+__all__ = [
+    "Costs",
+    "CustomObjective",
+    "EvaluationResult",
+    "Fitness",
+    "Floats",
+    "Objective",
+    "ObjectiveValue",
+    "References",
+    "Split",
+    "Splits",
+    "TaskObjective",
+    "TaskOutcomes",
+    "TaskScore",
+    "compute_fitness",
+    "compute_objectives",
+    "fitness_of_draws",
+    "load_objective",
+    "make_references",
+    "mean_score",
+    "needs_references",
+]
