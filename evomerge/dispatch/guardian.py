@@ -2,7 +2,8 @@
 
 Ray's own reaper ends its daemons, but agents that a raylet started stay for ever when the driver gets
 SIGKILL. A guardian is a small process of its own that waits for the driver's end of a pipe to close,
-which it does however the driver dies, and then kills what still belongs to the driver's Ray: processes
+which it does however the driver dies, waits for the driver itself to be gone (an interpreter that
+ends closes the pipe first and may take its time for the rest), and then kills what still belongs to the driver's Ray: processes
 whose command line or open files name the folder that this Ray was given. Should the guardian be
 killed too, the next local Ray sweeps the folders whose driver is gone.
 
@@ -51,9 +52,14 @@ def sweep_abandoned(root: Path) -> None:
     """Kill what is left in the folders below `root` whose driver is gone."""
     for note in root.glob(f"*/{DRIVER_FILE}"):
         with suppress(OSError, ValueError):
-            pid, started = note.read_text(encoding="ascii").split()
-            if _started(int(pid)) != started:
+            if not _driver_lives(note.parent):
                 sweep(note.parent, 0.0)
+
+
+def _driver_lives(folder: Path) -> bool:
+    """Whether the process that `folder` was given to is still there, and not another of its number."""
+    pid, started = (folder / DRIVER_FILE).read_text(encoding="ascii").split()
+    return _started(int(pid)) == started
 
 
 def sweep(folder: Path, seconds: float = _SWEEP_SECONDS) -> None:
@@ -95,12 +101,13 @@ def _target(link: Path) -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in clock ticks since boot; empty where there is none."""
+    """When a process began, in clock ticks since boot; empty where there is none, or only a zombie."""
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return ""
-    return line.rpartition(")")[2].split()[19]
+    state, *rest = line.rpartition(")")[2].split()
+    return "" if state in {"Z", "X"} else rest[18]
 
 
 def main() -> None:
@@ -109,6 +116,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the driver decides, not the terminal
     sys.stdin.buffer.read()
+    with suppress(OSError, ValueError):
+        while _driver_lives(folder):
+            time.sleep(_PAUSE_SECONDS)
     deadline = time.monotonic() + _GRACE_SECONDS
     while time.monotonic() < deadline and any(_belongs(pid, str(folder)) for pid in _pids()):
         time.sleep(_PAUSE_SECONDS)
