@@ -7,8 +7,10 @@ what was tried and what each trivial merge scores on it.
 
 from evomerge.zoo.build import Zoo, build_zoo, default_folder
 from evomerge.zoo.config import ExpertConfig, Lesson, StageConfig, ZooConfig
+from evomerge.zoo.named import ZOOS
 
 __all__ = [
+    "ZOOS",
     "ExpertConfig",
     "Lesson",
     "StageConfig",

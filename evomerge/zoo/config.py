@@ -77,7 +77,11 @@ def _splits() -> Mapping[str, float]:
 
 @dataclass(frozen=True)
 class ZooConfig:
-    """Architecture, training and tasks. documents: per task, before they are split."""
+    """Architecture, training and tasks.
+
+    documents: per task, before they are split. layer_groups: the search file has a weight for each
+    model and each of so many runs of layers; 0: one weight for each model.
+    """
 
     seed: int = 0
     hidden_size: int = 192
@@ -90,10 +94,13 @@ class ZooConfig:
     experts: tuple[ExpertConfig, ...] = field(default_factory=_experts)
     documents: int = 1000
     splits: Mapping[str, float] = field(default_factory=_splits)
+    layer_groups: int = 0
 
     def describe(self) -> dict[str, object]:
         """Everything in it, as JSON has it."""
         plain = {key: value for key, value in vars(self).items() if key not in _NESTED}
+        if not self.layer_groups:
+            del plain["layer_groups"]  # as in zoos that were trained before there was such a field
         return {
             **plain,
             "format": FORMAT_VERSION,

@@ -8,12 +8,6 @@ from ruamel.yaml import YAML
 from evomerge.zoo.config import ZooConfig
 from evomerge.zoo.tasks import ASKED
 
-SPACE: dict[str, Any] = {
-    "method": "task_arithmetic",
-    "weight": {"range": [0, 2], "per": ["model"]},
-    "normalize": False,
-    "lambda": 1.0,
-}
 STRATEGY: dict[str, Any] = {"name": "cma", "sigma0": 0.25, "population_size": 14, "seed": 0}
 
 
@@ -28,7 +22,7 @@ def _search(zoo: Path, config: ZooConfig) -> dict[str, Any]:
         "name": "zoo",
         "base_model": str(zoo / "base"),
         "models": [str(zoo / expert.name) for expert in config.experts],
-        "space": SPACE,
+        "space": _space(config.layer_groups),
         "objective": {
             "include_path": str(zoo / "tasks"),
             "tasks": [*map(_generation, ASKED), *map(_choice, ASKED)],
@@ -37,6 +31,18 @@ def _search(zoo: Path, config: ZooConfig) -> dict[str, Any]:
         "strategy": STRATEGY,
         "budget": {"candidates": 196},
         "engine": {"dtype": "float32", "max_model_len": 32},
+    }
+
+
+def _space(layer_groups: int) -> dict[str, Any]:
+    grouped = {"layer_groups": layer_groups} if layer_groups else {}
+    per = ["model", "layer_group"] if layer_groups else ["model"]
+    return {
+        "method": "task_arithmetic",
+        "weight": {"range": [0, 2], "per": per},
+        **grouped,
+        "normalize": False,
+        "lambda": 1.0,
     }
 
 
