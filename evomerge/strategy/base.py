@@ -10,6 +10,7 @@ anything, and is told results in any order, one by one: a synchronous search ask
 whenever a worker is free. What a strategy does with results that come late is its own affair.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,13 +24,19 @@ class Observation:
 
     losses: one for each objective, smaller is better; None where the candidate failed.
     stderr: the standard error of each loss, 0 where unknown; larger for candidates that were dropped
-        early and so answered few documents.
+        early and so answered few documents. Only differences count: candidates that answer the same
+        documents share most of their error.
     violation: how far constraints are missed; 0 where all hold.
     """
 
     losses: tuple[float, ...] | None
     stderr: tuple[float, ...] = ()
     violation: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on NaN and infinity, which optimisers swallow and are ruined by."""
+        if not all(map(math.isfinite, (*(self.losses or ()), *self.stderr, self.violation))):
+            raise ValueError(f"not finite: {self}; a failed candidate has losses=None")
 
 
 class Strategy(Protocol):
@@ -62,6 +69,11 @@ class Strategy(Protocol):
     def stop_reason(self) -> str | None:
         """Why more candidates would not help (converged, or all tried), or None."""
         ...
+
+
+def counts(observation: Observation) -> bool:
+    """Whether it is the loss of a genome that neither failed nor misses a constraint."""
+    return observation.losses is not None and observation.violation == 0
 
 
 def to_losses(observations: Sequence[Observation]) -> list[float]:

@@ -5,6 +5,7 @@ search's history to whatever else runs in the process. A private generator is gi
 """
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,16 +15,38 @@ with warnings.catch_warnings():
     import cma
 
 from evomerge.space import Genome
-from evomerge.strategy.base import Observation, to_losses
+from evomerge.strategy.cells import CELL_SPREAD, Cells
+from evomerge.strategy.generational import Draw, follow
+
+_CONVERGED = {"tolx", "noeffectcoord", "noeffectaxis"}
+_SETTLED = _CONVERGED | {"tolfun", "tolfunhist", "tolflatfitness", "tolstagnation", "conditioncov"}
+_INDIFFERENT = 1e-3
+"""Standard deviation below which genomes are the same merge, to the answers of a language model."""
 
 
-class CMAStrategy:
-    """CMA-ES that updates with every `population_size` results; `cma` keeps the box."""
+class CMADistribution:
+    """A normal distribution in the box, moved by `cma`.
+
+    Args:
+        diagonal: learn variances only (Ros & Hansen 2008, A Simple Modification in CMA-ES): faster in
+            many dimensions, blind to genes that depend on each other.
+    """
 
     def __init__(
-        self, start: Genome, *, sigma0: float, seed: int, population_size: int | None = None
+        self,
+        start: Genome,
+        cells: Cells,
+        *,
+        sigma0: float,
+        generator: np.random.Generator,
+        population_size: int | None = None,
+        diagonal: bool = False,
     ) -> None:
-        generator = np.random.default_rng([seed, 0xE70])
+        self._cells = cells
+        self._padded = cells.dimension == 1
+        # cma refuses one dimension: a second gene that changes nothing is carried along.
+        inside = np.clip(self._pad(start), 0.02, 0.98)
+        spread = CELL_SPREAD / np.where(cells.discrete, cells.counts, np.inf)
         options = {
             "bounds": [0.0, 1.0],
             "seed": np.nan,
@@ -31,16 +54,15 @@ class CMAStrategy:
             "verbose": -9,
             "maxiter": np.inf,
             "maxfevals": np.inf,
+            "CMA_diagonal": diagonal,
+            "minstd": np.append(spread, 0.0) if self._padded else spread,
         }
         if population_size is not None:
             options["popsize"] = population_size
-        self._padded = len(start) == 1
-        # cma refuses one dimension: a second gene that changes nothing is carried along.
-        inside = np.clip(np.append(start, 0.5) if self._padded else start, 0.02, 0.98)
         self._es = cma.CMAEvolutionStrategy(inside, sigma0, options)
-        self._ready: list[Genome] = []
-        self._asked: dict[bytes, Genome] = {}
-        self._told: list[tuple[Genome, Observation]] = []
+        self._ready: list[Draw] = []
+        self._drawn = False
+        self._reasons: tuple[int, set[str]] = (-1, set())
 
     @property
     def population_size(self) -> int:
@@ -50,29 +72,54 @@ class CMAStrategy:
     def parents(self) -> int:
         return int(self._es.sp.weights.mu)
 
-    def ask(self) -> Genome:
+    def sample(self) -> Draw:
         if not self._ready:
-            self._ready = [np.asarray(one, dtype=np.float64) for one in self._es.ask()]
-        whole = self._ready.pop(0)
-        genome = (whole[:1] if self._padded else whole).copy()
-        self._asked[genome.tobytes()] = whole
-        return genome
+            self._draw()
+        return self._ready.pop(0)
 
-    def tell(self, genome: Genome, observation: Observation) -> None:
-        whole = self._asked.pop(genome.tobytes(), None)
-        if whole is None:
-            whole = np.append(genome, 0.5) if self._padded else np.array(genome)
-        self._told.append((whole, observation))
-        if len(self._told) == self.population_size:
-            genomes, observations = zip(*self._told, strict=True)
-            self._es.tell(list(genomes), to_losses(observations))
-            self._told, self._ready = [], []
+    def genome(self, sample: Draw) -> Genome:
+        return self._cells.snap(sample.point[:1] if self._padded else sample.point)
 
-    def recommend(self) -> Genome | None:
-        mean = np.asarray(self._es.result.xfavorite, dtype=np.float64)
-        return mean[:1] if self._padded else mean
+    def stranger(self, genome: Genome) -> Draw:
+        return Draw(self._pad(genome), None)
 
-    @property
+    def update(
+        self, samples: Sequence[Draw], losses: Sequence[float], strangers: Sequence[int]
+    ) -> None:
+        if not self._drawn:  # cma will not be told twice without having been asked
+            self._draw()
+        points = [one.point for one in samples]
+        for place in strangers:
+            points[place] = np.clip(follow(samples[place], self._mean()), 0.0, 1.0)
+        self._es.tell(points, list(losses), check_points=list(strangers))
+        self._ready, self._drawn = [], False
+
+    def mean(self) -> Genome:
+        return self.genome(Draw(self._mean(), None))
+
     def stop_reason(self) -> str | None:
-        reasons = {k: v for k, v in self._es.stop().items() if k in {"tolx", "noeffectcoord"}}
-        return f"CMA-ES converged ({', '.join(reasons)})" if reasons else None
+        reasons = _CONVERGED & self._stopped()
+        return f"CMA-ES converged ({', '.join(sorted(reasons))})" if reasons else None
+
+    def settled(self) -> bool:
+        """Whether it has found all it will find here, with noise or without: time to go elsewhere."""
+        stds = np.asarray(self._es.stds)[: self._cells.dimension][~self._cells.discrete]
+        narrow = bool(len(stds)) and float(stds.max()) < _INDIFFERENT
+        return narrow or bool(_SETTLED & self._stopped())
+
+    def _stopped(self) -> set[str]:
+        """cma's own criteria that are met; looked at once a generation, as some count their calls."""
+        if self._reasons[0] != self._es.countiter:
+            self._reasons = self._es.countiter, set(self._es.stop())
+        return self._reasons[1]
+
+    def _draw(self) -> None:
+        mean = self._mean()
+        self._ready = [Draw(np.asarray(one, dtype=np.float64), mean) for one in self._es.ask()]
+        self._drawn = True
+
+    def _mean(self) -> Genome:
+        return np.asarray(self._es.result.xfavorite, dtype=np.float64)
+
+    def _pad(self, genome: Genome) -> Genome:
+        return np.append(genome, 0.5) if self._padded else np.array(genome, dtype=np.float64)

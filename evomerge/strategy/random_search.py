@@ -4,6 +4,7 @@ import numpy as np
 
 from evomerge.space import Genome
 from evomerge.strategy.base import Observation
+from evomerge.strategy.cells import Cells
 
 
 class RandomStrategy:
@@ -11,21 +12,21 @@ class RandomStrategy:
 
     parents = 1
 
-    def __init__(self, start: Genome, *, seed: int, population_size: int | None = None) -> None:
+    def __init__(self, start: Genome, cells: Cells, *, seed: int, population_size: int = 8) -> None:
         self._generator = np.random.default_rng([seed, 0xE71])
+        self._cells = cells
         self._start: Genome | None = np.array(start, dtype=np.float64)
-        self._dimension = len(start)
-        self._size = population_size or 8
+        self._size = population_size
 
     @property
     def population_size(self) -> int:
         return self._size
 
     def ask(self) -> Genome:
-        genome = self._generator.random(self._dimension)
+        genome = self._generator.random(self._cells.dimension)
         if self._start is not None:
             genome, self._start = self._start, None
-        return genome
+        return self._cells.snap(genome)
 
     def tell(self, genome: Genome, observation: Observation) -> None:
         """Random search learns nothing."""

@@ -1,0 +1,88 @@
+"""CMA-ES with learning-rate adaptation, for noisy losses and many optima, through `cmaes`.
+
+Nomura, Akimoto & Ono 2023, CMA-ES with Learning Rate Adaptation: steps are made smaller where they
+contradict each other, which is what noise does. It takes more candidates than CMA-ES where there is
+little noise.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from cmaes import CMA
+
+from evomerge.space import Genome
+from evomerge.strategy.cells import CELL_SPREAD, Cells
+from evomerge.strategy.generational import Draw, follow, shorten
+
+
+class LRADistribution:
+    """A normal distribution in the box; what falls outside is drawn again."""
+
+    def __init__(
+        self,
+        start: Genome,
+        cells: Cells,
+        *,
+        sigma0: float,
+        seed: int,
+        population_size: int | None = None,
+    ) -> None:
+        self._cells = cells
+        self._least_D = CELL_SPREAD / np.where(cells.discrete, cells.counts, np.inf)
+        self._padded = cells.dimension == 1
+        inside = np.clip(self._pad(start), 0.02, 0.98)
+        # At two, a generation has one parent and nothing to weigh against each other.
+        with np.errstate(divide="ignore"):
+            self._es = CMA(
+                mean=inside,
+                sigma=sigma0,
+                bounds=np.tile([0.0, 1.0], (len(inside), 1)),
+                seed=seed,
+                population_size=population_size,
+                lr_adapt=True,
+            )
+
+    @property
+    def population_size(self) -> int:
+        return int(self._es.population_size)
+
+    @property
+    def parents(self) -> int:
+        return max(1, self.population_size // 2)
+
+    def sample(self) -> Draw:
+        return Draw(np.asarray(self._es.ask(), dtype=np.float64), self._es.mean.copy())
+
+    def genome(self, sample: Draw) -> Genome:
+        return self._cells.snap(sample.point[:1] if self._padded else sample.point)
+
+    def stranger(self, genome: Genome) -> Draw:
+        return Draw(self._pad(genome), None)
+
+    def update(
+        self, samples: Sequence[Draw], losses: Sequence[float], strangers: Sequence[int]
+    ) -> None:
+        points = [one.point for one in samples]
+        for place in strangers:
+            step = follow(samples[place], self._es.mean) - self._es.mean
+            points[place] = self._es.mean + shorten(step, self._es._C, self._es._sigma)
+        self._es.tell(list(zip(points, losses, strict=True)))
+        self._keep_margin()
+
+    def mean(self) -> Genome:
+        return self.genome(Draw(self._es.mean, None))
+
+    def stop_reason(self) -> str | None:
+        return "CMA-ES converged" if self._es.should_stop() else None
+
+    def _keep_margin(self) -> None:
+        """Widen cut genes that are about to freeze in one cell."""
+        deviation_D = self._es._sigma * np.sqrt(np.diag(self._es._C))[: len(self._least_D)]
+        wider_D = np.maximum(1.0, self._least_D / deviation_D)
+        if (wider_D > 1).any():
+            wider_D = np.append(wider_D, 1.0) if self._padded else wider_D
+            self._es._C = self._es._C * np.outer(wider_D, wider_D)
+            self._es._B = self._es._D = None
+
+    def _pad(self, genome: Genome) -> Genome:
+        return np.append(genome, 0.5) if self._padded else np.array(genome, dtype=np.float64)
