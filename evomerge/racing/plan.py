@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evomerge.fitness import TaskOutcomes
+from evomerge.racing.blocks import Layout
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,8 @@ class RacePlan:
     error: float
     blocks: int
     seed: int
+
+    @property
+    def layout(self) -> Layout:
+        """The blocks in which its documents are answered."""
+        return Layout(self.blocks, self.seed)
