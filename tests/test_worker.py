@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from evomerge.errors import EngineError, EvaluationError, MergeError
 from evomerge.fitness import EvaluationResult, Split
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe
 from evomerge.worker import Task, Worker
 
@@ -32,8 +35,10 @@ class ScriptedEvaluator:
     def __init__(self, script):
         self.script = script
         self.closed = False
+        self.races = []
 
     def evaluate(self, recipe, split, race=None):
+        self.races.append(race)
         outcome = self.script.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
@@ -64,6 +69,13 @@ def test_a_result_is_written_under_its_attempt():
     worker, store, _ = _worker([RESULT])
     worker.run(TASK)
     assert store.finished == [(5, 1)]
+
+
+def test_a_task_s_race_goes_to_the_evaluator_also_on_a_second_engine():
+    race = RacePlan((), {}, {}, 0.05, 10, 0)
+    worker, _, made = _worker([EngineError("half updated"), RESULT])
+    worker.run(replace(TASK, race=race))
+    assert [evaluator.races for evaluator in made] == [[race], [race]]
 
 
 def test_a_candidate_without_weights_fails_for_good_at_once():

@@ -8,7 +8,7 @@ more of the pseudo documents it answers. The same recipe gets the same outcomes 
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 
@@ -24,10 +24,9 @@ from evomerge.fitness import (
     Split,
     TaskObjective,
     TaskOutcomes,
-    TaskScore,
     mean_score,
 )
-from evomerge.racing import RacePlan
+from evomerge.racing import Race, RacePlan
 from evomerge.recipe import Recipe, Setting, Settings, constant, evaluate
 from evomerge.spec import SearchSpec
 
@@ -51,7 +50,10 @@ class FakeEvaluator:
     def evaluate(
         self, recipe: Recipe, split: Split, race: RacePlan | None = None
     ) -> EvaluationResult:
-        """Pseudo outcomes of every task; MergeError where all weights of a linear merge cancel."""
+        """Pseudo outcomes of every task; MergeError where all weights of a linear merge cancel.
+
+        Costs count documents, of all tasks, as tokens; seconds are in proportion to them.
+        """
         documents = self._documents[split]
         if not documents:
             raise TaskError(
@@ -60,11 +62,19 @@ class FakeEvaluator:
                 remedy="give it a larger share, or give the task more documents",
             )
         weights = _effective_weights(recipe, self._spec)
-        time.sleep(self._spec.engine.fake_seconds)
-        pairs = [self._score(task, weights, documents) for task in self._spec.objective.tasks]
-        costs = Costs(forward_seconds=self._spec.engine.fake_seconds, tokens=len(documents))
+        tasks = self._spec.objective.tasks
+        whole = [self._answer(task, weights, documents) for task in tasks]
+        answered, dropped = _run_race(whole, race) if race else (whole, False)
+        count = sum(len(outcomes.doc_ids) for outcomes in answered)
+        seconds = self._spec.engine.fake_seconds * count / (len(tasks) * len(documents))
+        time.sleep(seconds)
+        scores = tuple(
+            mean_score(outcomes.task, metric, values, headline=True)
+            for outcomes in answered
+            for metric, values in outcomes.values.items()
+        )
         return EvaluationResult(
-            tuple(score for score, _ in pairs), tuple(outcomes for _, outcomes in pairs), costs
+            scores, tuple(answered), Costs(forward_seconds=seconds, tokens=count), dropped
         )
 
     def versions(self) -> dict[str, str]:
@@ -80,14 +90,35 @@ class FakeEvaluator:
         documents = [{"number": number} for number in range(DOCUMENTS)]
         return split_documents(documents, objective.splits, objective.limit)
 
-    def _score(
+    def _answer(
         self, task: TaskObjective, weights: Floats, documents: tuple[int, ...]
-    ) -> tuple[TaskScore, TaskOutcomes]:
+    ) -> TaskOutcomes:
         metric = task.metric or "acc"
         hardness = np.array([_uniform("document", task.task, number) for number in documents])
         values = _answers(metric, _quality(task.task, weights), hardness)
-        outcomes = TaskOutcomes(task.task, documents, {metric: values})
-        return mean_score(task.task, metric, values, headline=True), outcomes
+        return TaskOutcomes(task.task, documents, {metric: values})
+
+
+def _run_race(whole: Sequence[TaskOutcomes], plan: RacePlan) -> tuple[Sequence[TaskOutcomes], bool]:
+    """What of its outcomes a candidate gets to say, and whether it was dropped."""
+    race = Race(plan)
+    documents = {outcomes.task: outcomes.doc_ids for outcomes in whole}
+    answered: dict[str, set[int]] = {task: set() for task in documents}
+    for block in plan.layout.divide(documents)[:-1]:
+        for task, numbers in block.items():
+            answered[task].update(numbers)
+        so_far = [_restrict(outcomes, answered[outcomes.task]) for outcomes in whole]
+        if race.documents == documents and race.is_out(so_far):
+            return so_far, True
+    return whole, False
+
+
+def _restrict(outcomes: TaskOutcomes, numbers: set[int]) -> TaskOutcomes:
+    """The outcomes of some documents alone."""
+    there = [number in numbers for number in outcomes.doc_ids]
+    ids = tuple(number for number, keep in zip(outcomes.doc_ids, there, strict=True) if keep)
+    values = {metric: column[there] for metric, column in outcomes.values.items()}
+    return TaskOutcomes(outcomes.task, ids, values)
 
 
 def pin_fake(objective: Objective) -> Objective:

@@ -28,7 +28,7 @@ from evomerge.evaluation.models import model_folders
 from evomerge.evaluation.suite import Answers, TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
 from evomerge.merging.merge import MergeSource, out_dtype
-from evomerge.racing import RacePlan
+from evomerge.racing import RacePlan, layout_of
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
 
@@ -52,7 +52,7 @@ class HFEvaluator:
             vocabulary_from=spec.base_model,
             models_on=spec.engine.models_on,
         )
-        self.suite = TaskSuite(spec.objective, HFModel(self.wrapper))
+        self.suite = TaskSuite(spec.objective, HFModel(self.wrapper), layout_of(spec))
 
     def evaluate(
         self, recipe: Recipe, split: Split, race: RacePlan | None = None

@@ -1,40 +1,20 @@
 """`TaskSuite`: an objective's lm-eval tasks, built and encoded once, scored again and again.
 
-What lm-eval does for every run is done once here: few-shot contexts, requests and token ids. What
-depends on the model's answers is lm-eval's own code on lm-eval's own objects: filters,
-`process_results`, aggregation. Per-document results are those of `lm_eval.simple_evaluate`.
+What lm-eval does for every run is done once here: few-shot contexts, requests and token ids.
+Per-document results are those of `lm_eval.simple_evaluate`. Where candidates race, a split is answered
+block by block, and always in the same blocks, with a race or without: an engine may round otherwise
+in a batch of another size, and a candidate that survives a race must score what it would have scored.
 """
 
-import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
-from evomerge.errors import MergeError, TaskError
-from evomerge.evaluation.margins import gold_choices, margin_values
-from evomerge.evaluation.remember import remember_documents
-from evomerge.evaluation.tasks import (
-    LoadedTask,
-    filter_names,
-    has_margins,
-    load_tasks,
-    metric_key,
-)
-from evomerge.fitness import (
-    Costs,
-    EvaluationResult,
-    Floats,
-    Objective,
-    Split,
-    TaskOutcomes,
-    TaskScore,
-    mean_score,
-)
-from evomerge.racing import RacePlan
+from evomerge.evaluation.task_scorer import TaskScorer, Values
+from evomerge.evaluation.tasks import load_tasks
+from evomerge.fitness import Costs, EvaluationResult, Objective, Split, TaskOutcomes
+from evomerge.racing import Layout, Race, RacePlan
 
 
 @dataclass(frozen=True)
@@ -64,187 +44,128 @@ class LanguageModel(Protocol):
     ) -> str: ...
 
 
-class TaskSuite:
-    """The tasks of one objective on one model."""
+@dataclass(frozen=True)
+class _Block:
+    """Documents of each task that are asked for in one call."""
 
-    def __init__(self, objective: Objective, model: LanguageModel) -> None:
+    documents: Mapping[str, tuple[int, ...]]
+    plan: Plan
+
+
+@dataclass
+class _Run:
+    """One candidate's answers so far."""
+
+    values: dict[str, Values] = field(default_factory=dict)
+    documents: dict[str, list[int]] = field(default_factory=dict)
+    forward_seconds: float = 0.0
+    tokens: int = 0
+
+
+class TaskSuite:
+    """The tasks of one objective on one model.
+
+    Args:
+        layout: the blocks in which search and validation documents are answered, whether or not a
+            candidate races; None: all in one call, unless a race says otherwise.
+    """
+
+    def __init__(
+        self, objective: Objective, model: LanguageModel, layout: Layout | None = None
+    ) -> None:
         self._objective = objective
         self._model = model
-        self._tasks = tuple(_TaskRequests(task, objective, model) for task in load_tasks(objective))
-        self._plans: dict[Split, Plan] = {}
+        self._layout = layout
+        tokenizer = str(getattr(model, "tokenizer_name", ""))
+        self._tasks = tuple(
+            TaskScorer(task, objective, model.apply_chat_template, tokenizer)
+            for task in load_tasks(objective)
+        )
+        self._blocks: dict[tuple[Split, Layout | None], tuple[_Block, ...]] = {}
 
     @property
     def objective(self) -> Objective:
         """The objective with metrics and directions filled in."""
-        tasks = tuple(requests.loaded.objective for requests in self._tasks)
+        tasks = tuple(task.loaded.objective for task in self._tasks)
         return self._objective.model_copy(update={"tasks": tasks})
 
-    def prepare(self, split: Split) -> None:
-        """Encode the requests of a split, unless that was done before."""
-        if split not in self._plans:
-            instances = [one for task in self._tasks for one in task.instances(split)]
-            self._plans[split] = self._model.plan(instances)
+    def prepare(self, split: Split, layout: Layout | None = None) -> None:
+        """Encode the requests of a split, unless that was done before; TaskError where it is empty."""
+        if (split, layout) not in self._blocks:
+            documents = self._documents(split)
+            parts = layout.divide(documents) if layout else (documents,)
+            self._blocks[split, layout] = tuple(map(self._plan, parts))
 
     def score(self, split: Split, race: RacePlan | None = None) -> EvaluationResult:
-        """Ask the model every document of `split`, all tasks together; TaskError where it is empty."""
-        self.prepare(split)
+        """Ask the model every document of `split`, all tasks together, or until it lost its race.
+
+        Raises TaskError where the split is empty.
+        """
+        layout = self._layout_of(split, race)
+        self.prepare(split, layout)
         start = time.perf_counter()
-        answers = self._plans[split].run()
-        scores: list[TaskScore] = []
-        outcomes: list[TaskOutcomes] = []
+        run, dropped = self._run(self._blocks[split, layout], self._judge(split, race))
+        scores = [
+            score
+            for task, found in zip(self._tasks, self._outcomes(run), strict=True)
+            for score in task.scores(found, run.values[found.task])
+        ]
+        overhead = time.perf_counter() - start - run.forward_seconds
+        costs = Costs(
+            forward_seconds=run.forward_seconds, overhead_seconds=overhead, tokens=run.tokens
+        )
+        return EvaluationResult(tuple(scores), self._outcomes(run), costs, dropped)
+
+    def _run(
+        self, blocks: Sequence[_Block], is_out: Callable[[Sequence[TaskOutcomes]], bool]
+    ) -> tuple[_Run, bool]:
+        """Answer block after block; whether the candidate was out before the last one."""
+        run = _Run()
+        for number, block in enumerate(blocks, start=1):
+            self._answer(block, run)
+            if number < len(blocks) and is_out(self._outcomes(run)):
+                return run, True
+        return run, False
+
+    def _answer(self, block: _Block, run: _Run) -> None:
+        answers = block.plan.run()
+        run.forward_seconds += answers.forward_seconds
+        run.tokens += answers.tokens
         responses = iter(answers.responses)
         for task in self._tasks:
-            task_scores, task_outcomes = task.score(split, responses.__next__)
-            scores += task_scores
-            outcomes.append(task_outcomes)
-        overhead = time.perf_counter() - start - answers.forward_seconds
-        costs = Costs(
-            forward_seconds=answers.forward_seconds,
-            overhead_seconds=overhead,
-            tokens=answers.tokens,
+            name = task.loaded.name
+            if numbers := block.documents.get(name):
+                task.read(numbers, responses.__next__, run.values.setdefault(name, {}))
+                run.documents[name] = sorted([*run.documents.get(name, ()), *numbers])
+
+    def _outcomes(self, run: _Run) -> tuple[TaskOutcomes, ...]:
+        return tuple(
+            task.outcomes(run.documents[task.loaded.name], run.values[task.loaded.name])
+            for task in self._tasks
         )
-        return EvaluationResult(tuple(scores), tuple(outcomes), costs)
 
+    def _judge(
+        self, split: Split, plan: RacePlan | None
+    ) -> Callable[[Sequence[TaskOutcomes]], bool]:
+        """Says who is out; nobody where no race can be held: see `Race`, and headlines that are no means."""
+        if plan is not None and all(task.headline_is_mean for task in self._tasks):
+            race = Race(plan)
+            if race.documents == self._documents(split):
+                return race.is_out
+        return lambda _: False
 
-class _TaskRequests:
-    """One task's instances, grouped by document."""
+    def _layout_of(self, split: Split, race: RacePlan | None) -> Layout | None:
+        if race is not None:
+            return race.layout
+        return None if split is Split.TEST else self._layout
 
-    def __init__(self, loaded: LoadedTask, objective: Objective, model: LanguageModel) -> None:
-        self.loaded = loaded
-        self._filters = filter_names(loaded.task)
-        _set_fewshot(loaded.task, objective)
-        _build_requests(loaded, objective, model)
-        self._by_document: dict[int, list[Any]] = defaultdict(list)
-        for instance in loaded.task.instances:
-            self._by_document[instance.doc_id].append(instance)
-        for instances in self._by_document.values():
-            instances.sort(key=lambda instance: instance.idx)
-        remember_documents(loaded.task, loaded.documents)
-        numbers = self._by_document if has_margins(loaded.task) else ()
-        self._gold = {n: gold_choices(loaded.task, loaded.documents[n]) for n in numbers}
+    def _documents(self, split: Split) -> dict[str, tuple[int, ...]]:
+        return {task.loaded.name: task.documents(split) for task in self._tasks}
 
-    def instances(self, split: Split) -> list[Any]:
-        numbers = self.loaded.splits[split]
-        if not numbers:
-            raise TaskError(
-                f"split {split.value!r} of {self.loaded.name!r} is empty",
-                where="objective.splits",
-                remedy="give it a larger share, or give the task more documents",
-            )
-        return [instance for number in numbers for instance in self._by_document[number]]
-
-    def score(
-        self, split: Split, next_response: Callable[[], Any]
-    ) -> tuple[list[TaskScore], TaskOutcomes]:
-        """Hand out responses in the order of `instances`, then do what lm-eval does with them."""
-        numbers = self.loaded.splits[split]
-        instances = self.instances(split)
-        for instance in instances:
-            instance.resps = [next_response() for _ in range(instance.repeats)]
-        self.loaded.task._instances = instances
-        self.loaded.task.apply_filters()
-        raw = self._results(numbers)
-        for instance in instances:
-            instance.resps, instance.filtered_resps = [], {}
-        values = {name: column for name in raw if (column := _as_floats(raw[name])) is not None}
-        return self._aggregate(raw, values), TaskOutcomes(self.loaded.name, numbers, values)
-
-    def _results(self, numbers: Sequence[int]) -> dict[str, list[Any]]:
-        """Per-document values of every metric and filter, `None` where a document gives none."""
-        found: dict[str, dict[int, Any]] = defaultdict(dict)
-        for filter_name in self._filters:
-            for place, number in enumerate(numbers):
-                results = [one.filtered_resps[filter_name] for one in self._by_document[number]]
-                document = self.loaded.documents[number]
-                for metric, value in self.loaded.task.process_results(document, results).items():
-                    found[metric_key(metric, filter_name, self._filters)][place] = value
-                if number in self._gold and filter_name == self._filters[0]:
-                    for metric, value in margin_values(results, self._gold[number]).items():
-                        found[metric].setdefault(place, value)
-        return {name: [got.get(i) for i in range(len(numbers))] for name, got in found.items()}
-
-    def _aggregate(
-        self, raw: Mapping[str, list[Any]], values: Mapping[str, Floats]
-    ) -> list[TaskScore]:
-        scores = []
-        aggregations = self.loaded.task.aggregation()
-        headline = self.loaded.objective.metric
-        for name, column in raw.items():
-            score = _aggregated(self.loaded.name, name, aggregations, column, values.get(name))
-            if score is not None:
-                marked = TaskScore(
-                    score.task, name, score.value, score.stderr, score.n, name == headline
-                )
-                scores.append(marked)
-        self._check_headline(scores)
-        return scores
-
-    def _check_headline(self, scores: Sequence[TaskScore]) -> None:
-        headline = self.loaded.objective.metric
-        found = next((score for score in scores if score.headline), None)
-        if found is None:
-            raise TaskError(
-                f"{self.loaded.name!r} gave no {headline!r}",
-                where="objective.tasks",
-                remedy=f"use one of: {', '.join(score.metric for score in scores)}",
-            )
-        if not math.isfinite(found.value):
-            raise MergeError(
-                f"{headline} of {self.loaded.name!r} is {found.value}: the merged model computes no numbers",
-                remedy="search smaller weights",
-            )
-
-
-def _aggregated(
-    task: str, name: str, aggregations: Mapping[str, Any], column: list[Any], values: Floats | None
-) -> TaskScore | None:
-    """lm-eval's aggregate of one metric; None where it gives no number."""
-    from lm_eval.api.metrics import mean
-
-    present = [value for value in column if value is not None]
-    aggregate = aggregations.get(name.partition(",")[0], mean)
-    value = aggregate(present)
-    if not isinstance(value, int | float | np.number):
-        return None
-    if aggregate is mean and values is not None:
-        return mean_score(task, name, np.array(present, dtype=np.float64))
-    return TaskScore(task, name, float(value), None, len(present))
-
-
-def _as_floats(column: Sequence[Any]) -> Floats | None:
-    """A column of plain numbers as an array, NaN for None; None where a value is no number."""
-    if all(value is None or isinstance(value, int | float | np.number) for value in column):
-        return np.array([np.nan if value is None else value for value in column], dtype=np.float64)
-    return None
-
-
-def _set_fewshot(task: Any, objective: Objective) -> None:
-    """As `lm_eval.simple_evaluate` does it: a task that says 0 keeps 0."""
-    own = task.get_config("num_fewshot")
-    if objective.num_fewshot is not None and own != 0:
-        task.set_config(key="num_fewshot", value=objective.num_fewshot)
-    elif own is None:
-        task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=objective.fewshot_seed)
-
-
-def _build_requests(loaded: LoadedTask, objective: Objective, model: LanguageModel) -> None:
-    """Few-shot examples are drawn document after document, so all up to the last one are built."""
-    import lm_eval.api.task as lm_eval_task
-
-    last = max((numbers[-1] for numbers in loaded.splits.values() if numbers), default=0)
-    chat = objective.apply_chat_template
-    bar, lm_eval_task.tqdm = lm_eval_task.tqdm, lambda documents, **_: documents
-    try:
-        loaded.task.build_all_requests(
-            limit=last + 1,
-            rank=0,
-            world_size=1,
-            system_instruction=objective.system_instruction,
-            apply_chat_template=chat,
-            fewshot_as_multiturn=chat,
-            chat_template=model.apply_chat_template if chat else None,
-            tokenizer_name=getattr(model, "tokenizer_name", "") if chat else "",
-        )
-    finally:
-        lm_eval_task.tqdm = bar
+    def _plan(self, documents: Mapping[str, tuple[int, ...]]) -> _Block:
+        instances = [
+            instance
+            for task in self._tasks
+            for instance in task.instances(documents.get(task.loaded.name, ()))
+        ]
+        return _Block(documents, self._model.plan(instances))

@@ -25,7 +25,7 @@ from evomerge.evaluation.distributions import answer_for_vllm, require_engine, v
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.suite import TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
-from evomerge.racing import RacePlan
+from evomerge.racing import RacePlan, layout_of
 from evomerge.recipe import Recipe
 from evomerge.spec import EngineSpec, SearchSpec
 
@@ -56,7 +56,7 @@ class VLLMEvaluator:
         self.dtype = str(self._call("open", *given))
         check_engine(self, self._spec, self._folders)
         self._model = VLLMModel(self.wrapper, lambda: self._call("forward_seconds"))
-        self.suite = TaskSuite(self._spec.objective, self._model)
+        self.suite = TaskSuite(self._spec.objective, self._model, layout_of(self._spec))
 
     def evaluate(
         self, recipe: Recipe, split: Split, race: RacePlan | None = None

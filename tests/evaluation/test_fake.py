@@ -6,6 +6,7 @@ import pytest
 from evomerge.errors import MergeError, TaskError
 from evomerge.evaluation import make_evaluator
 from evomerge.fitness import Split
+from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe, Source, constant
 from evomerge.spec import SearchSpec
 
@@ -73,3 +74,30 @@ def test_an_empty_split_is_refused():
     empty = spec(splits={"search": 1, "validation": 0, "test": 0})
     with pytest.raises(TaskError, match="empty"):
         make_evaluator(empty).evaluate(recipe(1, 1), Split.TEST)
+
+
+def race_against(result, **settings):
+    tasks = {one.task: next(iter(one.values)) for one in result.outcomes}
+    factors = dict.fromkeys(tasks, 1 / len(tasks))
+    return RacePlan(result.outcomes, tasks, factors, 0.05, 10, 3)
+
+
+def test_a_race_ends_early_for_a_poor_recipe_and_costs_count_its_documents():
+    evaluator = make_evaluator(spec(tasks=[{"task": "a"}, {"task": "b"}]))
+    good = evaluator.evaluate(recipe(0.7, 0.7), Split.SEARCH)
+    poor = evaluator.evaluate(recipe(0.0, 0.0), Split.SEARCH, race_against(good))
+    assert poor.dropped
+    assert poor.costs.tokens == sum(len(one.doc_ids) for one in poor.outcomes)
+    assert poor.costs.tokens < good.costs.tokens / 4
+    assert good.costs.tokens == sum(len(one.doc_ids) for one in good.outcomes)
+    assert [score.n for score in poor.scores] == [len(one.doc_ids) for one in poor.outcomes]
+
+
+def test_a_survivor_of_a_race_scores_what_it_scores_without():
+    evaluator = make_evaluator(spec(tasks=[{"task": "a"}, {"task": "b"}]))
+    poor = evaluator.evaluate(recipe(0.0, 0.0), Split.SEARCH)
+    alone = evaluator.evaluate(recipe(0.7, 0.7), Split.SEARCH)
+    raced = evaluator.evaluate(recipe(0.7, 0.7), Split.SEARCH, race_against(poor))
+    assert raced.scores == alone.scores
+    assert raced.costs == alone.costs
+    assert not raced.dropped

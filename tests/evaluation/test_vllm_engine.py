@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from evomerge.errors import EngineError, MergeError
-from evomerge.fitness import Split
+from evomerge.evaluation.suite import TaskSuite
+from evomerge.fitness import Split, TaskOutcomes
+from evomerge.racing import Layout, RacePlan, layout_of
 from evomerge.recipe import Recipe, Slice, Source, constant
 from tests.evaluation.conftest import make_spec, merge
 
@@ -137,6 +139,52 @@ def test_the_same_recipe_gets_the_same_bits_again_after_another_one(evaluator, m
     again = evaluator.evaluate(merge(models), Split.SEARCH)
     for one, two in zip(first.outcomes, again.outcomes, strict=True):
         assert all(np.array_equal(one.values[name], two.values[name]) for name in one.values)
+
+
+def rivals_who(result, value):
+    """The race against one whose every answer is `value`."""
+    metrics = {"letters": "acc", "words": "acc_norm", "say": "exact_match,whole"}
+    outcomes = tuple(
+        TaskOutcomes(one.task, one.doc_ids, {metrics[one.task]: np.full(len(one.doc_ids), value)})
+        for one in result.outcomes
+    )
+    return RacePlan(outcomes, metrics, dict.fromkeys(metrics, 1 / 3), 0.05, 4, 5)
+
+
+def test_a_survivor_of_a_race_answers_bit_for_bit_what_it_answers_without(
+    evaluator, models, task_folder
+):
+    objective = make_spec(models, task_folder, ["letters", "words", "say"]).objective
+    suite = TaskSuite(objective, evaluator._model, Layout(4, 5))
+    evaluator.apply(merge(models))
+    alone = suite.score(Split.SEARCH)
+    evaluator.apply(merge(models))
+    raced = suite.score(Split.SEARCH, rivals_who(alone, 0.0))
+    assert not raced.dropped
+    assert raced.scores == alone.scores
+    for one, two in zip(raced.outcomes, alone.outcomes, strict=True):
+        assert one.doc_ids == two.doc_ids
+        assert all(np.array_equal(one.values[m], two.values[m]) for m in two.values)
+
+
+def test_a_candidate_that_loses_its_race_answers_a_part_as_it_answers_the_whole(
+    evaluator, models, task_folder
+):
+    objective = make_spec(models, task_folder, ["letters", "words", "say"]).objective
+    suite = TaskSuite(objective, evaluator._model, Layout(4, 5))
+    evaluator.apply(merge(models))
+    whole = suite.score(Split.SEARCH)
+    evaluator.apply(merge(models))
+    part = suite.score(Split.SEARCH, rivals_who(whole, 1.0))
+    assert part.dropped
+    assert part.costs.tokens < whole.costs.tokens
+    for one, two in zip(part.outcomes, whole.outcomes, strict=True):
+        places = [two.doc_ids.index(number) for number in one.doc_ids]
+        assert all(np.array_equal(one.values[m], two.values[m][places]) for m in one.values)
+
+
+def test_an_evaluator_answers_in_the_blocks_of_its_search(evaluator):
+    assert evaluator.suite._layout == layout_of(evaluator._spec)
 
 
 def test_costs_are_filled_in_and_add_up_to_less_than_the_whole(evaluator, models):
