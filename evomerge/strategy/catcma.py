@@ -60,6 +60,7 @@ class CatCMADistribution:
                 cat_param=self._shares() if len(self._c) else None,
                 seed=seed,
             )
+        self._mend_limits()
 
     @property
     def population_size(self) -> int:
@@ -136,6 +137,13 @@ class CatCMADistribution:
 
     def _normal_mean(self) -> Genome | None:
         return self._es._mean.copy() if len(self._x) + len(self._z) else None
+
+    def _mend_limits(self) -> None:
+        """Where genes differ in their number of values, `cmaes` fills up the shorter rows of limits
+        between them by the largest value: beyond it, a gene is taken to be at a limit that divides
+        nothing, and stays in its last cell for good. Filled up by the last limit, rows mean the same."""
+        for row, count in enumerate(self._cells.counts[self._z]):
+            self._es._z_lim[row, count - 1 :] = self._es._z_lim[row, count - 2]
 
     def _shares(self) -> Genome:
         """The chance of each name at the beginning: the start's are more likely than the others."""

@@ -42,7 +42,7 @@ class CMADistribution:
         population_size: int | None = None,
         diagonal: bool = False,
     ) -> None:
-        self._cells = cells
+        self._cells, self._generator = cells, generator
         self._padded = cells.dimension == 1
         # cma refuses one dimension: a second gene that changes nothing is carried along.
         inside = np.clip(self._pad(start), 0.02, 0.98)
@@ -75,7 +75,12 @@ class CMADistribution:
     def sample(self) -> Draw:
         if not self._ready:
             self._draw()
-        return self._ready.pop(0)
+        draw = self._ready.pop(0)
+        if not self._cells.discrete.any():
+            return draw
+        own = draw.point[: self._cells.dimension]
+        mutated = self._cells.mutated(own, self._generator)
+        return Draw(self._pad(mutated), draw.mean) if mutated is not own else draw
 
     def genome(self, sample: Draw) -> Genome:
         return self._cells.snap(sample.point[:1] if self._padded else sample.point)
@@ -91,7 +96,7 @@ class CMADistribution:
         points = [one.point for one in samples]
         for place in strangers:
             points[place] = np.clip(follow(samples[place], self._mean()), 0.0, 1.0)
-        self._es.tell(points, list(losses), check_points=list(strangers))
+        self._es.tell(points, list(losses), check_points=list(strangers) or None)
         self._ready, self._drawn = [], False
 
     def mean(self) -> Genome:

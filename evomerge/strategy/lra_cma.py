@@ -27,7 +27,7 @@ class LRADistribution:
         seed: int,
         population_size: int | None = None,
     ) -> None:
-        self._cells = cells
+        self._cells, self._generator = cells, np.random.default_rng([seed, 0xE78])
         self._least_D = CELL_SPREAD / np.where(cells.discrete, cells.counts, np.inf)
         self._padded = cells.dimension == 1
         inside = np.clip(self._pad(start), 0.02, 0.98)
@@ -51,7 +51,8 @@ class LRADistribution:
         return max(1, self.population_size // 2)
 
     def sample(self) -> Draw:
-        return Draw(np.asarray(self._es.ask(), dtype=np.float64), self._es.mean.copy())
+        own = np.asarray(self._es.ask(), dtype=np.float64)[: self._cells.dimension]
+        return Draw(self._pad(self._cells.mutated(own, self._generator)), self._es.mean.copy())
 
     def genome(self, sample: Draw) -> Genome:
         return self._cells.snap(sample.point[:1] if self._padded else sample.point)

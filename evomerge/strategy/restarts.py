@@ -16,6 +16,9 @@ from evomerge.strategy.cma_es import CMADistribution
 from evomerge.strategy.generational import Draw, GenerationalStrategy
 from evomerge.strategy.pending import Pending
 
+_SMALLEST_STEP = 0.01
+"""A run that begins with smaller steps has settled before it has begun."""
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -126,5 +129,5 @@ class RestartingStrategy:
         size_share, step_share = self._generator.random(2)
         growth = max(1.0, 0.5 * largest / self._base_size)
         size = int(self._base_size * growth ** (size_share**2))
-        sigma0 = self._sigma0 * 10 ** (-2 * step_share)
+        sigma0 = max(self._sigma0 * 10 ** (-2 * step_share), min(self._sigma0, _SMALLEST_STEP))
         return RunSettings(start, sigma0, size, len(self._runs), small=True)

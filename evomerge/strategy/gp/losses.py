@@ -14,6 +14,8 @@ from evomerge.strategy.gp.process import Floats
 
 _LINEAR = 1.5
 """So far above the median losses keep their distances, in units of the way from best to median."""
+_TAIL = 2.0
+"""At most so far above that they count at all."""
 _HUGE = 1e100
 
 
@@ -27,7 +29,8 @@ def standardise(observations: Sequence[Observation]) -> tuple[Floats, Floats]:
     median = float(np.median(losses_N))
     unit = _positive(median - float(losses_N.min()), float(losses_N.max()) - median)
     away_N = (losses_N - median) / unit
-    bent_N = np.where(away_N > _LINEAR, _LINEAR + np.log1p(np.maximum(away_N - _LINEAR, 0)), away_N)
+    tail_N = np.minimum(np.log1p(np.maximum(away_N - _LINEAR, 0)), _TAIL)
+    bent_N = np.where(away_N > _LINEAR, _LINEAR + tail_N, away_N)
     scale = _positive(float(bent_N.std()))
     errors_N = np.array([o.stderr[0] if o.stderr and o.losses else 0.0 for o in observations])
     excess_N = np.maximum(errors_N**2 - errors_N.min() ** 2, 0.0) / (unit * scale) ** 2

@@ -11,6 +11,7 @@ from evomerge.space import Genome
 from evomerge.strategy.cells import Cells
 
 _CANDIDATES = 384
+_ALL = 4096
 _CHANGED = 20
 """About so many genes are changed at once."""
 _DESIGN_TRIES = 32
@@ -48,6 +49,14 @@ class Proposals:
         found_MD[-1] = centre_D
         share = min(0.5, 3 / shape[1])
         return self._cells.snap(self._renamed(np.clip(found_MD, low_D, high_D), share))
+
+    def anywhere(self) -> Genome:
+        """Genomes [M, D] of the whole box: all there are, if these are not too many."""
+        if self._cells.combinations > _ALL:
+            return self._cells.snap(self._generator.random((_ALL, self._cells.dimension)))
+        counts = self._cells.counts
+        index_MD = np.indices(counts).reshape(len(counts), -1).T
+        return self._cells.middle(index_MD)
 
     def neighbours(self, genome_D: Genome) -> Genome:
         """The genome itself, first, and all that differ from it in the value of one cut gene: in any

@@ -116,7 +116,16 @@ class GaussianProcessStrategy:
         tops_KD = np.array([self._locally(posterior, x, low_D, high_D, best) for x in top])
         value_K = log_expected_improvement(posterior, best, self._features.of(tops_KD))
         ranked = [*tops_KD[np.argsort(-value_K, kind="stable")], *top]
-        return next((one for one in ranked if not self._knows(one)), ranked[0])
+        new = next((one for one in ranked if not self._knows(one)), None)
+        return self._anything_new(posterior, best) if new is None else new
+
+    def _anything_new(self, posterior: Posterior, best: float) -> Genome:
+        """The most promising genome of a whole space of cut genes that was not asked for yet; where
+        there is none any more, the most promising one."""
+        everywhere_MD = self._proposals.anywhere()
+        new = [one for one in everywhere_MD if not self._knows(one)] or list(everywhere_MD)
+        value_M = log_expected_improvement(posterior, best, self._features.of(np.array(new)))
+        return new[int(np.argmax(value_M))]
 
     def _locally(
         self, posterior: Posterior, x_D: Genome, low_D: Genome, high_D: Genome, best: float | None
