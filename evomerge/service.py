@@ -1,14 +1,21 @@
 """What a user can do with searches, as functions: the CLI and later the API are shells over these."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
 from evomerge.controller import Controller, Listener
 from evomerge.controller.events import ignore
 from evomerge.dispatch import Dispatcher, InlineDispatcher
 from evomerge.errors import LeaseLostError, ResourceError, SpecError
 from evomerge.hub import local_folder, pin
 from evomerge.layout import read_index
+from evomerge.limits import Limits
 from evomerge.preflight import PreflightReport, preflight
 from evomerge.preflight.checks import bind_space
-from evomerge.spec import SearchSpec
+from evomerge.spec import Budget, SearchSpec
+from evomerge.starts import name_searches, read_recipes
 from evomerge.store import SQLStore, make_owner, open_store, store_folder
 from evomerge.store.types import SearchRecord, SearchStatus
 from evomerge.worker import Worker
@@ -36,15 +43,16 @@ def check_search(
             "space": spec.space_spec,
         }
     )
-    return preflight(pinned, store_folder=store_folder(store), here=here)
+    return preflight(read_recipes(pinned), store_folder=store_folder(store), here=here)
 
 
 def submit_search(
     store: SQLStore, checked: PreflightReport, *, search_id: str | None = None
 ) -> SearchRecord:
     """Write a checked search down."""
+    spec = name_searches(checked.spec, checked.scope, store)
     return store.create_search(
-        checked.spec, scope=checked.scope, versions=checked.versions, search_id=search_id
+        spec, scope=checked.scope, versions=checked.versions, search_id=search_id
     )
 
 
@@ -120,6 +128,30 @@ def cancel_search(store: SQLStore, search_id: str) -> SearchStatus:
     return _wish(store, search_id, SearchStatus.CANCELLING, SearchStatus.CANCELLED)
 
 
+def edit_search(
+    store: SQLStore, search_id: str, budget: Mapping[str, Any], workers: int | None
+) -> Limits:
+    """Change what is named of a search's budget and its number of workers; returns all that holds.
+
+    A running search hears of it within a second. Raises SpecError where nothing is named, where a
+    value is no limit, or where the search has ended.
+    """
+    search = store.search(search_id)
+    _refuse_ended(search)
+    if not budget and workers is None:
+        raise SpecError("nothing to change", where="edit", remedy="name a limit: --candidates 400")
+    now = store.limits(search_id)
+    wanted = {**now.budget_of(search.spec).model_dump(), **budget}
+    try:
+        limits = Limits(budget=Budget(**wanted), workers=workers or now.workers)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(str(part) for part in detail["loc"])
+        raise SpecError(detail["msg"], where=where, remedy="see docs/search_file.md") from error
+    store.set_limits(search_id, limits)
+    return limits
+
+
 def _wish(store: SQLStore, search_id: str, wish: SearchStatus, fact: SearchStatus) -> SearchStatus:
     search = store.search(search_id)
     _refuse_ended(search)
@@ -148,6 +180,7 @@ __all__ = [
     "cancel_search",
     "check_search",
     "check_unchanged",
+    "edit_search",
     "make_dispatcher",
     "pause_search",
     "run_search",

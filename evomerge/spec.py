@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from evomerge.errors import NotFoundError, Problems, SpecError, UsageError, did_you_mean
 from evomerge.fitness import Objective
 from evomerge.hub import parts_of
-from evomerge.recipe import Frozen
+from evomerge.recipe import Frozen, Recipe
 from evomerge.resources import resource_folder
 from evomerge.space import SpaceSpec, count_problems
 
@@ -25,12 +25,18 @@ SOUP = "greedy_soup"
 class Starts(Frozen):
     """What a search knows before its first candidate. The scored baselines always belong to it.
 
-    recipes: mergekit YAML files that are tried first. searches: earlier searches of the store with the
-        same base and models whose scores the strategy is told: ids, or `auto` for all of the same
-        scope.
+    recipes: mergekit YAML files that are tried first. searches: earlier searches of the store over the
+        same base, models, tasks and space, whose scores the strategy is told: ids, or `auto` for all
+        of them that are finished when this one is submitted.
     """
 
-    recipes: tuple[Path, ...] = ()
+    recipes: tuple[
+        Annotated[
+            Annotated[Recipe, Tag("Recipe")] | Annotated[Path, Tag("Path")],
+            Discriminator(lambda value: "Path" if isinstance(value, str | Path) else "Recipe"),
+        ],
+        ...,
+    ] = ()
     searches: Annotated[
         Annotated[tuple[str, ...], Tag("list")] | Annotated[Literal["auto"], Tag("auto")],
         Discriminator(lambda value: "auto" if isinstance(value, str) else "list"),
@@ -168,6 +174,12 @@ class SearchSpec(Frozen):
             raise ValueError(f"model named twice: {', '.join(self.models_named_twice)}")
         return self
 
+    @model_validator(mode="after")
+    def _gpus_to_count(self) -> "SearchSpec":
+        if self.budget.gpu_hours is not None and self.workers.gpus == 0:
+            raise ValueError("budget.gpu_hours counts GPUs, and workers.gpus is 0: set one of them")
+        return self
+
     @property
     def models_named_twice(self) -> list[str]:
         everyone = (self.base_model, *self.models)
@@ -264,7 +276,19 @@ def _is_field(part: object) -> bool:
     return isinstance(part, int) or (
         isinstance(part, str)
         and part
-        not in {"str", "SpaceSpec", "Range", "Choice", "bool", "float", "int", "auto", "list"}
+        not in {
+            "str",
+            "SpaceSpec",
+            "Range",
+            "Choice",
+            "bool",
+            "float",
+            "int",
+            "auto",
+            "list",
+            "Path",
+            "Recipe",
+        }
         and not part.startswith(("literal[", "function-", "constrained-"))
     )
 
@@ -324,7 +348,10 @@ def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:
 
 def _resolve_start(spec: SearchSpec, folder: Path) -> Starts:
     start = spec.strategy.start
-    recipes = tuple((folder / recipe.expanduser()).resolve() for recipe in start.recipes)
+    recipes = tuple(
+        (folder / recipe.expanduser()).resolve() if isinstance(recipe, Path) else recipe
+        for recipe in start.recipes
+    )
     return start.model_copy(update={"recipes": recipes})
 
 

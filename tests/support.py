@@ -77,7 +77,7 @@ def fake_spec(folder: Path, **changes: Any) -> SearchSpec:
             "layer_groups": 2,
         },
         "objective": {"tasks": [{"task": "alpha"}, {"task": "beta"}]},
-        "strategy": {"sigma0": 0.25, "population_size": 6, "seed": 7},
+        "strategy": {"name": "cma", "sigma0": 0.25, "population_size": 6, "seed": 7},
         "budget": {"candidates": 18},
         "engine": {"name": "fake"},
     }

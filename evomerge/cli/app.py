@@ -12,6 +12,7 @@ from evomerge.cli import (
     demo,
     doctor,
     follow,
+    insight,
     maintenance,
     merge,
     recipe,
@@ -58,9 +59,11 @@ app.command("list", rich_help_panel=FOLLOWING)(follow.list_searches)
 app.command("watch", rich_help_panel=FOLLOWING)(follow.watch)
 app.command("pause", rich_help_panel=FOLLOWING)(control.pause)
 app.command("cancel", rich_help_panel=FOLLOWING)(control.cancel)
+app.command("edit", rich_help_panel=FOLLOWING)(control.edit)
 app.command("best", rich_help_panel=ANSWERS)(best.best)
 app.command("query", rich_help_panel=ANSWERS)(answers.query)
 app.command("report", rich_help_panel=ANSWERS)(answers.report)
+app.command("insight", rich_help_panel=ANSWERS)(insight.insight)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
 app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)

@@ -1,15 +1,15 @@
 """A search seen from outside: described once, or followed until it stops."""
 
 import time
-from collections import Counter
 from typing import Any
 
-from evomerge.cli.meter import Meter
 from evomerge.cli.output import note
-from evomerge.cli.polling import EventFeed
+from evomerge.cli.polling import PHASES, EventFeed
 from evomerge.cli.progress import SearchProgress
+from evomerge.fitness import Split
+from evomerge.results import label_of
 from evomerge.store import SQLStore
-from evomerge.store.types import SearchRecord, SearchStatus
+from evomerge.store.types import Progress, SearchRecord, SearchStatus
 
 STOPPED = (
     SearchStatus.PAUSED,
@@ -35,25 +35,23 @@ def summarise(search: SearchRecord) -> dict[str, Any]:
 
 def describe(store: SQLStore, search: SearchRecord) -> dict[str, Any]:
     """A search in plain values."""
-    meter, phases = Meter(), Counter[str]()
-    for event in EventFeed(store, search).poll():
-        meter.feed(event)
-        phases[meter.phase] = meter.done
-    evaluations = store.evaluations(search.id)
-    costs = [e.costs.total_seconds for e in evaluations if e.costs and e.copied_from is None]
+    progress, limits = store.progress(search.id), store.limits(search.id)
+    done = _done(progress)
+    budget = limits.budget_of(search.spec).model_dump(mode="json", exclude_none=True)
     return {
         "search": search.id,
         "name": search.name,
         "status": search.status,
         "message": search.message,
-        "phase": meter.phase if phases else None,
-        "done": dict(phases),
-        "budget": search.spec.budget.candidates,
-        "best_fitness": meter.best.value if meter.best else None,
-        "best_candidate": meter.best_label,
-        "failed": meter.failed,
-        "reused": sum(e.copied_from is not None for e in evaluations),
-        "worker_seconds": round(sum(costs), 1),
+        "phase": next(reversed(done), None),
+        "done": done,
+        "budget": budget,
+        "workers": limits.workers_of(search.spec),
+        "best_fitness": progress.best_fitness,
+        "best_candidate": None if progress.best is None else label_of(progress.best),
+        "dropped": progress.counts[Split.SEARCH]["dropped"],
+        "failed": sum(counts.get("failed", 0) for counts in progress.counts.values()),
+        "reused": sum(counts.get("reused", 0) for counts in progress.counts.values()),
         "base_model": search.spec.base_model,
         "models": search.spec.models,
         "tasks": [task.task for task in search.spec.objective.tasks],
@@ -62,6 +60,18 @@ def describe(store: SQLStore, search: SearchRecord) -> dict[str, Any]:
         "updated_at": search.updated_at,
         "versions": dict(search.versions),
     }
+
+
+def _done(progress: Progress) -> dict[str, int]:
+    """Evaluations that ended, by the phases that began."""
+    ended = {split.value: progress.ended(split) for split in Split}
+    baselines = min(ended["search"], progress.baselines)
+    done = {**ended, "baselines": baselines, "search": ended["search"] - baselines}
+    begun = {split.value for split, counts in progress.counts.items() if any(counts.values())}
+    begun = begun | {"baselines"} if progress.candidates else set()
+    if progress.candidates == progress.baselines:
+        begun.discard("search")
+    return {phase: done[phase] for phase in PHASES if phase in begun}
 
 
 def follow(store: SQLStore, search: SearchRecord, interval: float) -> SearchRecord:

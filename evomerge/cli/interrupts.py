@@ -85,6 +85,9 @@ class Interruptible:
         self._interrupts.install()
         return versions
 
+    def resize(self, workers: int | None) -> None:
+        self._inner.resize(workers)
+
     def submit(self, task: Task) -> None:
         self._interrupts.check()
         self._inner.submit(task)

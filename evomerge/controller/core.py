@@ -5,17 +5,18 @@ starts on an interrupted search walks the same path again, finds each candidate 
 the store already, and goes on where the path ends. Fresh run and resume are one piece of code.
 """
 
-from evomerge.controller.baseline_phase import best_baseline, score_baselines, score_soup
-from evomerge.controller.baselines import Baseline
+from evomerge.controller.baseline_phase import score_baselines, score_soup
 from evomerge.controller.events import Listener, Note, ignore
 from evomerge.controller.evolution import Evolution
 from evomerge.controller.finals import run_finals
 from evomerge.controller.lease import LeaseKeeper
 from evomerge.controller.ledger import Ledger
-from evomerge.controller.scheduling import Scheduler, StopRequested
+from evomerge.controller.scheduling import Scheduler
+from evomerge.controller.start import make_start
+from evomerge.controller.wishes import StopRequested, Wishes
 from evomerge.dispatch.base import Dispatcher
 from evomerge.errors import EvomergeError, LeaseLostError
-from evomerge.space import Genome, SearchSpace
+from evomerge.space import SearchSpace
 from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import SearchRecord, SearchStatus
@@ -72,21 +73,18 @@ class Controller:
                 raise
 
     def _walk(self, lease: LeaseKeeper) -> None:
-        scheduler = Scheduler(self._store, self._search, self._dispatcher, lease, self._listener)
-        ledger = Ledger(self._store, self._search, self._owner, scheduler)
+        wishes = Wishes(self._store, self._search.id, lease)
+        attempts = self._search.spec.workers.attempts
+        scheduler = Scheduler(self._store, self._dispatcher, wishes, attempts=attempts)
+        ledger = Ledger(self._store, self._search, self._owner, scheduler, self._listener)
         if self._search.spec.strategy.name == SOUP:
             run_finals(ledger, score_soup(ledger, self._listener), self._listener)
             return
         baselines = score_baselines(ledger, self._listener, self._space.spec.seed)
-        best = best_baseline(baselines)
-        self._listener(Note(f"the search starts near the best baseline: {best.label}"))
-        Evolution(ledger, self._space, self._listener).run(self._encode_start(best))
+        start = make_start(ledger, self._space, baselines)
+        self._listener(Note(f"the search starts near the best baseline: {start.best.label}"))
+        Evolution(ledger, self._space, start, baselines).run()
         run_finals(ledger, baselines, self._listener)
-
-    def _encode_start(self, best: Baseline) -> Genome:
-        weights = {model: best.weights.get(model, 0.0) for model in self._search.spec.models}
-        values = {**best.settings, "weight": weights, "lambda": 1.0}
-        return self._space.encode(values, best.recipe.merge_method)
 
     def _set_status(self, status: SearchStatus, message: str | None = None) -> SearchStatus:
         self._store.set_status(self._search.id, status, message=message)

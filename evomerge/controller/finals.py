@@ -1,7 +1,8 @@
 """The end of a search: an honest winner.
 
-The best candidates by search score meet again on validation documents, which the search never saw;
-the winner and all baselines answer the test documents, once.
+The best candidates by search score meet again on validation documents, which the search never saw: the
+first answers all of them, each other one races against it and leaves as soon as it is clearly worse. The
+winner and all baselines answer the test documents, once.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
         return
     if splits.validation > 0:
         listener(PhaseStarted("validation", len(finalists)))
-        ledger.finish(finalists, Split.VALIDATION)
+        _validate(ledger, finalists)
         finalists = _ranked(ledger, finalists, Split.VALIDATION)
     if not finalists:
         listener(Note("no finalist could be scored on the validation split; there is no winner"))
@@ -31,6 +32,13 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
         rivals = [row.candidate for row in baselines]
         listener(PhaseStarted("test", 1 + len(rivals)))
         ledger.finish([finalists[0], *rivals], Split.TEST)
+
+
+def _validate(ledger: Ledger, finalists: Sequence[CandidateRecord]) -> None:
+    """The chance that the best of them is dropped is the file's error, shared by all races."""
+    first, *others = finalists
+    (leader,) = ledger.finish([first], Split.VALIDATION)
+    ledger.finish(others, Split.VALIDATION, rival=ledger.rival_in(leader))
 
 
 def find_finalists(ledger: Ledger) -> list[CandidateRecord]:

@@ -5,10 +5,12 @@ walk arrives at; if it is not, something that decides the history has changed, a
 rather than going on with another one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from evomerge.controller.scheduling import Scheduler
+from evomerge.controller.events import Listener, Scored
+from evomerge.controller.races import Races
+from evomerge.controller.scheduling import FINAL, Scheduler
 from evomerge.errors import SpecError
 from evomerge.fitness import (
     Fitness,
@@ -16,6 +18,7 @@ from evomerge.fitness import (
     Split,
     TaskScore,
     compute_fitness,
+    compute_objectives,
     needs_references,
 )
 from evomerge.recipe import Recipe
@@ -29,26 +32,54 @@ from evomerge.store.types import (
     Origin,
     SearchRecord,
 )
+from evomerge.strategy import Observation
 
 
 class Ledger:
     """Adds candidates in order, has them scored, and grades the scores."""
 
     def __init__(
-        self, store: Store, search: SearchRecord, owner: str, scheduler: Scheduler
+        self,
+        store: Store,
+        search: SearchRecord,
+        owner: str,
+        scheduler: Scheduler,
+        listener: Listener,
     ) -> None:
         self.store, self.search, self.owner = store, search, owner
         needed = needs_references(search.spec.objective)
         self.references: References | None = None if needed else References()
-        self._scheduler = scheduler
+        self.scheduler, self.listener = scheduler, listener
+        self.races = Races(store, search)
         self._stored = {c.number: c for c in store.candidates(search.id)}
         self._walked: dict[int, CandidateRecord] = {}
         self._by_id: dict[int, CandidateRecord] = {}
+        self._replayed: set[int] = set()
 
     @property
     def walked(self) -> tuple[CandidateRecord, ...]:
         """The candidates passed so far, by number."""
         return tuple(self._walked.values())
+
+    @property
+    def length(self) -> int:
+        """How many candidates were passed so far."""
+        return len(self._walked)
+
+    @property
+    def stored_tells(self) -> list[CandidateRecord]:
+        """The candidates that the strategy was told, in told order."""
+        told = [(c.told, c) for c in self._stored.values() if c.told is not None]
+        return [candidate for _, candidate in sorted(told, key=lambda pair: pair[0])]
+
+    @property
+    def next_stored(self) -> CandidateRecord | None:
+        """The candidate that the store has at this point of the walk; None where it ends."""
+        return self._stored.get(self.length)
+
+    def candidate_of(self, evaluation: EvaluationRecord) -> CandidateRecord:
+        """The candidate that an evaluation belongs to; it was walked past."""
+        return self._by_id[evaluation.candidate_id]
 
     def add(self, new: Sequence[NewCandidate]) -> list[CandidateRecord]:
         """The next candidates, inserted in one transaction where the store lacks them."""
@@ -72,17 +103,85 @@ class Ledger:
         label: str | None = None,
         genome: Genome | None = None,
         generation: int | None = None,
+        asked_after: int | None = None,
+        rival: int | None = None,
     ) -> NewCandidate:
         """The candidate `place` numbers after the last one walked."""
         genes = None if genome is None else tuple(float(gene) for gene in genome)
-        return NewCandidate(len(self._walked) + place, origin, recipe, generation, label, genes)
-
-    def finish(self, candidates: Sequence[CandidateRecord], split: Split) -> list[EvaluationRecord]:
-        """Score candidates on a split; evaluations in the candidates' order, all final, graded."""
-        evaluations = self.store.request_evaluations(
-            self.search.id, self.owner, [candidate.id for candidate in candidates], split
+        return NewCandidate(
+            number=self.length + place,
+            origin=origin,
+            recipe=recipe,
+            generation=generation,
+            label=label,
+            genome=genes,
+            asked_after=asked_after,
+            rival=rival,
         )
-        return self._scheduler.finish(evaluations, self._by_id, self.grade)
+
+    def finish(
+        self, candidates: Sequence[CandidateRecord], split: Split, *, rival: int | None = None
+    ) -> list[EvaluationRecord]:
+        """Score candidates on a split; evaluations in the candidates' order, all final, graded.
+
+        rival: the evaluation on that split which each of them has to beat.
+        """
+        evaluations = self.request(candidates, split, rival)
+        for evaluation in evaluations:
+            self.schedule(evaluation)
+        ended: dict[int, EvaluationRecord] = {}
+        while self.scheduler.busy:
+            ended.update({evaluation.id: evaluation for evaluation in self.advance()})
+        return [ended[evaluation.id] for evaluation in evaluations]
+
+    def request(
+        self, candidates: Sequence[CandidateRecord], split: Split, rival: int | None = None
+    ) -> list[EvaluationRecord]:
+        """The evaluations of candidates on a split, as they are; new ones are pending."""
+        ids = [candidate.id for candidate in candidates]
+        return self.store.request_evaluations(self.search.id, self.owner, ids, split, rival)
+
+    def schedule(self, evaluation: EvaluationRecord) -> None:
+        """Have one more evaluation brought to its end; `advance` hands it back."""
+        race = None
+        if evaluation.rival is not None and evaluation.status not in FINAL:
+            references = self.references or References()
+            race = self.races.plan(evaluation.rival, evaluation.split, references)
+        if evaluation.status in FINAL:
+            self._replayed.add(evaluation.id)
+        self.scheduler.add(evaluation, self.candidate_of(evaluation).recipe, race)
+
+    def advance(self) -> list[EvaluationRecord]:
+        """What became final meanwhile, graded and announced."""
+        ended = self.grade(self.scheduler.advance())
+        for evaluation in ended:
+            self.announce(evaluation, replayed=evaluation.id in self._replayed)
+        return ended
+
+    def announce(self, evaluation: EvaluationRecord, *, replayed: bool) -> None:
+        """Say that an evaluation is final; `replayed` if it was before this run."""
+        self.listener(Scored(self.candidate_of(evaluation), evaluation, replayed))
+
+    def rival_in(self, evaluation: EvaluationRecord) -> int | None:
+        """The evaluation as one that others have to beat; None where it is none, or nobody races."""
+        scored = evaluation.status is EvaluationStatus.SCORED and not evaluation.violation
+        return evaluation.id if scored and self.races.refusal(evaluation) is None else None
+
+    def observe(self, evaluation: EvaluationRecord) -> Observation:
+        """What a strategy, which minimises, is told of a graded evaluation."""
+        fitness = fitness_of(evaluation)
+        if fitness is None:
+            return Observation(None)
+        if self.search.spec.objective.number_of_objectives == 1:
+            return Observation((-fitness.value,), (fitness.stderr or 0.0,), fitness.violation)
+        values = compute_objectives(self.search.spec.objective, evaluation.scores, self.references)
+        losses = tuple(-one.value for one in values)
+        return Observation(losses, tuple(one.stderr or 0.0 for one in values), fitness.violation)
+
+    def mark_told(self, losses: Mapping[int, float]) -> None:
+        """Write down that the strategy was told these losses, by candidate id, in this order."""
+        if losses:
+            self.store.mark_told(self.search.id, self.owner, losses)
 
     def grade(self, evaluations: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
         """The evaluations with their fitness, which is stored where it is new.
@@ -91,7 +190,7 @@ class Ledger:
         """
         if self.references is None:
             return list(evaluations)
-        graded = [self._graded(evaluation) for evaluation in evaluations]
+        graded = [self.graded(evaluation) for evaluation in evaluations]
         new = {
             after.id: fitness
             for before, after in zip(evaluations, graded, strict=True)
@@ -105,10 +204,15 @@ class Ledger:
         """Every evaluation on a split, by candidate id."""
         return {e.candidate_id: e for e in self.store.evaluations(self.search.id, split)}
 
-    def _graded(self, evaluation: EvaluationRecord) -> EvaluationRecord:
-        if evaluation.status is not EvaluationStatus.SCORED:
+    def graded(self, evaluation: EvaluationRecord) -> EvaluationRecord:
+        """The evaluation with its fitness under this search's objective; failures stay as they are."""
+        if evaluation.status is EvaluationStatus.DROPPED:
+            fitness = self.races.estimate(evaluation, self.references or References())
+        elif evaluation.status is EvaluationStatus.SCORED:
+            objective = self.search.spec.objective
+            fitness = compute_fitness(objective, evaluation.scores, self.references)
+        else:
             return evaluation
-        fitness = compute_fitness(self.search.spec.objective, evaluation.scores, self.references)
         return replace(
             evaluation,
             fitness=fitness.value,

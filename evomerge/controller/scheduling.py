@@ -1,135 +1,119 @@
-"""Brings evaluations to an end: dispatches, retries, and listens to the user's wishes."""
+"""Brings evaluations to an end: dispatches, retries, and tells as soon as one is final."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
 
-from evomerge.controller.events import Listener, Scored
-from evomerge.controller.lease import LeaseKeeper
+from evomerge.controller.wishes import Wishes
 from evomerge.dispatch.base import Dispatcher
 from evomerge.errors import CandidateError
+from evomerge.racing import RacePlan
+from evomerge.recipe import Recipe
 from evomerge.store.api import Store
-from evomerge.store.types import (
-    CandidateRecord,
-    EvaluationRecord,
-    EvaluationStatus,
-    SearchRecord,
-    SearchStatus,
-)
+from evomerge.store.types import EvaluationRecord, EvaluationStatus
 from evomerge.worker import Done, Task
 
-FINAL = (EvaluationStatus.SCORED, EvaluationStatus.FAILED)
-Grade = Callable[[Sequence[EvaluationRecord]], list[EvaluationRecord]]
+FINAL = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED, EvaluationStatus.FAILED)
 _WAIT_SECONDS = 0.5
-_STATUS_SECONDS = 1.0
-
-
-class StopRequested(Exception):
-    """The user paused or cancelled; carries the status that the search now takes."""
-
-    def __init__(self, status: SearchStatus) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 class Scheduler:
-    """Runs evaluations of one search to their end, at most `dispatcher.slots` at a time."""
+    """Runs evaluations of one search, at most `dispatcher.slots` at a time, in the order given.
+
+    An evaluation that follows another one is never dispatched: it ends when that one does.
+    """
 
     def __init__(
-        self,
-        store: Store,
-        search: SearchRecord,
-        dispatcher: Dispatcher,
-        lease: LeaseKeeper,
-        listener: Listener,
+        self, store: Store, dispatcher: Dispatcher, wishes: Wishes, *, attempts: int
     ) -> None:
-        self._store, self._search, self._lease = store, search, lease
-        self._dispatcher, self._listener = dispatcher, listener
-        self._worker = (
-            f"controller {os.getpid()}"  # which worker took it, only the dispatcher knows
-        )
-        self._max_attempts = search.spec.workers.attempts
-        self._status_due = 0.0
+        self._store, self._dispatcher, self._wishes = store, dispatcher, wishes
+        # Which worker takes a task, only the dispatcher knows.
+        self._worker = f"controller {os.getpid()}"
+        self._max_attempts = attempts
+        self._jobs: dict[int, tuple[Recipe, RacePlan | None]] = {}
+        self._queue: deque[EvaluationRecord] = deque()
+        self._running: set[int] = set()
+        self._ended: list[EvaluationRecord] = []
+        self._followers: defaultdict[int, list[int]] = defaultdict(list)
 
-    def finish(
-        self,
-        evaluations: Sequence[EvaluationRecord],
-        candidates: Mapping[int, CandidateRecord],
-        grade: Grade,
-    ) -> list[EvaluationRecord]:
-        """Run all `evaluations` that are not final; returns all of them, final, in their order.
+    @property
+    def free(self) -> int:
+        """How many more evaluations could start at once; negative where some wait already."""
+        return self._dispatcher.slots - len(self._queue) - len(self._running)
 
-        `grade` puts fitness to evaluations as soon as their scores are in the store; only then are
-        they announced. Raises StopRequested once nothing is under way any more (pause) or at once
-        (cancel), LeaseLostError when another controller took over.
+    @property
+    def busy(self) -> bool:
+        """Whether anything has still to end."""
+        return bool(self._queue or self._running or self._ended or self._followers)
+
+    @property
+    def wishes(self) -> Wishes:
+        """What the search's user wants."""
+        return self._wishes
+
+    def add(
+        self, evaluation: EvaluationRecord, recipe: Recipe, race: RacePlan | None = None
+    ) -> None:
+        """Have one more evaluation brought to its end; `advance` says when that is."""
+        if evaluation.status in FINAL:
+            self._ended.append(evaluation)
+        elif evaluation.copied_from is not None:
+            self._followers[evaluation.copied_from].append(evaluation.id)
+        else:
+            self._jobs[evaluation.id] = (recipe, race)
+            self._queue.append(evaluation)
+
+    def advance(self) -> list[EvaluationRecord]:
+        """Start what can start and wait for what ends, a moment at most; returns what is final now.
+
+        Raises StopRequested once nothing is under way any more (pause) or at once (cancel),
+        LeaseLostError when another controller took over.
         """
-        final = {e.id: e for e in grade([e for e in evaluations if e.status in FINAL])}
-        for evaluation in final.values():
-            self._announce(evaluation, candidates, replayed=True)
-        queue = [e for e in evaluations if e.id not in final and e.copied_from is None]
-        running: set[int] = set()
-        while queue or running:
-            stopping = self._wished_stop(bool(running))
-            while queue and not stopping and len(running) < self._dispatcher.slots:
-                task = self._begin(queue.pop(0), candidates)
-                running.add(task.evaluation_id)
-                self._dispatcher.submit(task)
+        pausing = self._wishes.pausing(bool(self._running))
+        self._dispatcher.resize(self._wishes.limits.workers)
+        while self._queue and not pausing and len(self._running) < self._dispatcher.slots:
+            self._begin(self._queue.popleft())
+        ended, self._ended = self._ended, []
+        if not ended:
             for done in self._dispatcher.wait(_WAIT_SECONDS):
-                running.remove(done.task.evaluation_id)
-                ended = self._settle(done)
-                if ended.status in FINAL:
-                    (final[ended.id],) = grade([ended])
-                    self._announce(final[ended.id], candidates, replayed=False)
-                else:
-                    queue.insert(0, ended)
-        followers = [self._store.evaluation(e.id) for e in evaluations if e.id not in final]
-        for evaluation in grade(followers):
-            final[evaluation.id] = evaluation
-            self._announce(evaluation, candidates, replayed=False)
-        return [final[evaluation.id] for evaluation in evaluations]
+                ended += self._settle(done)
+        return ended
 
-    def _begin(
-        self, evaluation: EvaluationRecord, candidates: Mapping[int, CandidateRecord]
-    ) -> Task:
+    def finish(self, jobs: Iterable[tuple[EvaluationRecord, Recipe]]) -> list[EvaluationRecord]:
+        """Bring all of them to their end; returns them final, as they ended."""
+        for evaluation, recipe in jobs:
+            self.add(evaluation, recipe)
+        ended: list[EvaluationRecord] = []
+        while self.busy:
+            ended += self.advance()
+        return ended
+
+    def _begin(self, evaluation: EvaluationRecord) -> None:
         attempt = self._store.begin_attempt(evaluation.id, self._worker)
-        recipe = candidates[evaluation.candidate_id].recipe
         # Attempts that a dead controller left behind say nothing about the candidate.
         allowed = attempt + self._max_attempts - evaluation.failures - 1
-        return Task(evaluation.id, attempt, allowed, recipe, evaluation.split)
+        recipe, race = self._jobs[evaluation.id]
+        self._running.add(evaluation.id)
+        self._dispatcher.submit(
+            Task(evaluation.id, attempt, allowed, recipe, evaluation.split, race)
+        )
 
-    def _settle(self, done: Done) -> EvaluationRecord:
-        """What the store has of a task that ended; writes the error that its worker could not."""
+    def _settle(self, done: Done) -> Sequence[EvaluationRecord]:
+        """What became final with a task that ended; writes the error that its worker could not."""
         task, error = done.task, done.error
+        self._running.remove(task.evaluation_id)
         if error is not None:
             if not isinstance(error, CandidateError):
                 raise error
             final = task.attempt >= task.max_attempts
             self._store.fail_attempt(task.evaluation_id, task.attempt, error, final=final)
-        return self._store.evaluation(task.evaluation_id)
-
-    def _announce(
-        self,
-        evaluation: EvaluationRecord,
-        candidates: Mapping[int, CandidateRecord],
-        *,
-        replayed: bool,
-    ) -> None:
-        self._listener(Scored(candidates[evaluation.candidate_id], evaluation, replayed))
-
-    def _wished_stop(self, running: bool) -> bool:
-        """Whether to submit nothing more; raises StopRequested when it is time to leave."""
-        self._lease.check()
-        if monotonic() < self._status_due:
-            return False
-        status = self._store.search(self._search.id).status
-        if status in {SearchStatus.CANCELLING, SearchStatus.CANCELLED}:
-            raise StopRequested(SearchStatus.CANCELLED)
-        if status in {SearchStatus.PAUSING, SearchStatus.PAUSED}:
-            if not running:
-                raise StopRequested(SearchStatus.PAUSED)
-            return True
-        self._status_due = monotonic() + _STATUS_SECONDS
-        return False
+        found = self._store.evaluation(task.evaluation_id)
+        if found.status not in FINAL:
+            self._queue.appendleft(found)
+            return ()
+        del self._jobs[found.id]
+        followers = self._followers.pop(found.id, ())
+        return (found, *map(self._store.evaluation, followers))
 
 
-__all__ = ["FINAL", "Scheduler", "StopRequested"]
+__all__ = ["FINAL", "Scheduler"]

@@ -17,6 +17,11 @@ class Dispatcher(Protocol):
         """Start the workers; returns the versions of what scores. Raises what the engine raises."""
         ...
 
+    def resize(self, workers: int | None) -> None:
+        """Have so many workers from now on; None: as many as the search's file says. Those that are
+        too many finish what they are doing."""
+        ...
+
     def submit(self, task: Task) -> None:
         """Hand a task to a free worker; never called with more tasks under way than `slots`."""
         ...

@@ -16,6 +16,9 @@ class InlineDispatcher:
     def start(self) -> dict[str, str]:
         return self._worker.prepare()
 
+    def resize(self, workers: int | None) -> None:
+        """There is one, whatever is wished."""
+
     def submit(self, task: Task) -> None:
         self._queue.append(task)
 

@@ -118,15 +118,17 @@ class RayDispatcher:
         self._spec, self._store_url, self._address = spec, store_url, address
         self._pool: list[_Slot] = []
         self._failed_starts = 0
+        self._wanted = 0
 
     @property
     def slots(self) -> int:
-        return sum(slot.preparing is None for slot in self._pool)
+        return min(self._wanted, sum(slot.preparing is None for slot in self._pool))
 
     def start(self) -> dict[str, str]:
         needs = self._spec.workers
         connect(self._address, needs.max * needs.cpus)
         self._check_resources()
+        self._wanted = needs.max
         self._pool = [self._spawn() for _ in range(needs.max)]
         versions: dict[str, str] | None = None
         while versions is None:
@@ -134,6 +136,15 @@ class RayDispatcher:
             for reference in ready:
                 versions = self._prepared(reference) or versions
         return versions
+
+    def resize(self, workers: int | None) -> None:
+        self._wanted = workers or self._spec.workers.max
+        surplus = max(0, len(self._pool) - self._wanted)
+        for slot in [s for s in self._pool if s.task is None][:surplus]:
+            ray.kill(slot.actor)
+            self._pool.remove(slot)
+        while len(self._pool) < self._wanted:
+            self._pool.append(self._spawn())
 
     def submit(self, task: Task) -> None:
         slot = next(s for s in self._pool if s.preparing is None and s.task is None)

@@ -10,8 +10,10 @@ import numpy as np
 from evomerge.layout import CheckpointIndex
 from evomerge.recipe import Recipe
 from evomerge.space.binding import check_binding
-from evomerge.space.genes import Genome
+from evomerge.space.genes import METHOD_GENE, Genome
+from evomerge.space.inverse import Inverse
 from evomerge.space.merges import Given, MergeCoder
+from evomerge.space.searched import Choice
 from evomerge.space.spec import SpaceSpec
 from evomerge.space.stack import StackCoder
 
@@ -56,11 +58,23 @@ class SearchSpace:
         """For each gene into how many equal parts [0, 1] is cut, one a value; 0 for a continuum."""
         return tuple(gene.cells for gene in self.genes)
 
+    @property
+    def ordered(self) -> tuple[bool, ...]:
+        """For each gene whether its values lie in an order; options are mere names."""
+        options = {
+            name for name, value in self.spec.values.items() if isinstance(value, Choice)
+        } | {METHOD_GENE}
+        return tuple(gene.parameter not in options for gene in self.genes)
+
     def decode(self, genome: Genome) -> Recipe:
         """The recipe of a genome in [0, 1]^D. Raises ValueError on another length."""
         if len(genome) != self.dimension:
             raise ValueError(f"a genome of {len(genome)} genes for a space of {self.dimension}")
         return self._coder.decode(genome)
+
+    def genome_of(self, recipe: Recipe) -> Genome | None:
+        """The genome that decodes to `recipe`; None where the space does not hold it."""
+        return None if self.spec.layers is not None else Inverse(self).genome_of(recipe)
 
     def encode(self, values: Given, method: str = "") -> Genome:
         """A genome near the given parameter values: a start for a search.

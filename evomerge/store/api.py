@@ -23,6 +23,7 @@ from evomerge.store.types import (
     CandidateRecord,
     EvaluationRecord,
     NewCandidate,
+    Progress,
     QueryInfo,
     SearchRecord,
     SearchStatus,
@@ -115,10 +116,15 @@ class Store(Protocol):
 
     # --- evaluations ---
     def request_evaluations(
-        self, search_id: str, owner: str, candidate_ids: Sequence[int], split: Split
+        self,
+        search_id: str,
+        owner: str,
+        candidate_ids: Sequence[int],
+        split: Split,
+        rival: int | None = None,
     ) -> list[EvaluationRecord]:
         """Evaluations on another split, in the order of the ids; existing ones as they are; new
-        ones pending or following, as in `add_candidates`."""
+        ones pending or following, and racing against `rival`, as in `add_candidates`."""
         ...
 
     def evaluations(self, search_id: str, split: Split | None = None) -> list[EvaluationRecord]:
@@ -161,6 +167,10 @@ class Store(Protocol):
         ...
 
     # --- questions ---
+    def progress(self, search_id: str) -> Progress:
+        """How far a search is; takes no longer for a long one."""
+        ...
+
     def best(
         self,
         *,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError, StoreError
@@ -109,37 +109,60 @@ def add_evaluation(
     }
     added = db.execute(insert(Evaluation).values(**values).returning(Evaluation.id)).scalar_one()
     if rival is not None and not followed:
-        db.execute(insert(Race).values(evaluation_id=added, rival_id=rival))
+        race = {"evaluation_id": added, "search_id": candidate.search_id, "rival_id": rival}
+        db.execute(insert(Race).values(**race))
     return added
 
 
 def _same_search(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
     """What a recipe asked for again in its search follows, whatever becomes of it."""
-    query = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(
-        Evaluation.search_id == candidate.search_id,
-        Evaluation.recipe_id == candidate.recipe_id,
-        Evaluation.split == Split(split).value,
-    )
-    return db.scalar(query.order_by(Evaluation.id).limit(1))
+    return db.scalar(_IN_SEARCH, _wanted(candidate, split))
 
 
 def _same_scope(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
     """The first evaluation of this recipe in other searches of the scope that is scored in full."""
+    return db.scalar(_IN_SCOPE, _wanted(candidate, split))
+
+
+def _wanted(candidate: CandidateRecord, split: Split) -> dict[str, str]:
+    return {
+        "search": candidate.search_id,
+        "recipe": candidate.recipe_id,
+        "on": Split(split).value,
+    }
+
+
+def _first_in_scope() -> Any:
     here, there = aliased(Search), aliased(Search)
     lost = exists().where(Race.evaluation_id == Evaluation.id, Race.dropped.is_(True))
-    query = (
+    return (
         select(Evaluation.id)
         .join(there, there.id == Evaluation.search_id)
         .join(here, here.scope == there.scope)
         .where(
-            here.id == candidate.search_id,
-            Evaluation.recipe_id == candidate.recipe_id,
-            Evaluation.split == Split(split).value,
+            here.id == bindparam("search"),
+            Evaluation.recipe_id == bindparam("recipe"),
+            Evaluation.split == bindparam("on"),
             Evaluation.status == EvaluationStatus.SCORED.value,
             ~lost,
         )
+        .order_by(Evaluation.id)
+        .limit(1)
     )
-    return db.scalar(query.order_by(Evaluation.id).limit(1))
+
+
+# Made once: to put such statements together takes longer than to run them.
+_IN_SCOPE = _first_in_scope()
+_IN_SEARCH = (
+    select(func.coalesce(Evaluation.copied_from, Evaluation.id))
+    .where(
+        Evaluation.search_id == bindparam("search"),
+        Evaluation.recipe_id == bindparam("recipe"),
+        Evaluation.split == bindparam("on"),
+    )
+    .order_by(Evaluation.id)
+    .limit(1)
+)
 
 
 def _insert(db: Connection, search_id: str, candidate: NewCandidate) -> None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError, StoreError
@@ -32,15 +32,16 @@ class Evaluations(Transactions):
         owner: str,
         candidate_ids: Sequence[int],
         split: Split,
+        rival: int | None = None,
     ) -> list[EvaluationRecord]:
         """Evaluations on another split, in this order; existing ones as they are."""
         check_lease(db, search_id, owner)
-        existing = _ids_by_candidate(db, search_id, split)
+        existing = _ids_by_candidate(db, search_id, split, candidate_ids)
         for candidate_id in dict.fromkeys(candidate_ids):
             if candidate_id not in existing:
                 candidate = find_candidate(db, candidate_id)
                 _check_belongs(candidate.search_id, search_id, candidate_id)
-                existing[candidate_id] = add_evaluation(db, candidate, split)
+                existing[candidate_id] = add_evaluation(db, candidate, split, rival=rival)
         return [find_evaluation(db, existing[candidate_id]) for candidate_id in candidate_ids]
 
     @reads
@@ -78,7 +79,7 @@ class Evaluations(Transactions):
 
 def find_evaluation(db: Connection, evaluation_id: int) -> EvaluationRecord:
     """By id, else NotFoundError."""
-    row = db.execute(_query(Evaluation.id == evaluation_id)).one_or_none()
+    row = db.execute(_BY_ID, {"wanted": evaluation_id}).one_or_none()
     if row is None:
         raise NotFoundError(
             f"no evaluation {evaluation_id}", remedy="see `evomerge query progress`"
@@ -115,6 +116,10 @@ def _fitness_columns() -> list[Any]:
     ]
 
 
+_BY_ID = _query(Evaluation.id == bindparam("wanted"))
+"""Made once: to put such a statement together takes longer than to run it."""
+
+
 def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
     return EvaluationRecord(
         id=row.id,
@@ -136,9 +141,13 @@ def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> Evaluati
     )
 
 
-def _ids_by_candidate(db: Connection, search_id: str, split: Split) -> dict[int, int]:
+def _ids_by_candidate(
+    db: Connection, search_id: str, split: Split, candidate_ids: Sequence[int]
+) -> dict[int, int]:
     query = select(Evaluation.candidate_id, Evaluation.id).where(
-        Evaluation.search_id == search_id, Evaluation.split == Split(split).value
+        Evaluation.search_id == search_id,
+        Evaluation.split == Split(split).value,
+        Evaluation.candidate_id.in_(candidate_ids),
     )
     return {row.candidate_id: row.id for row in db.execute(query)}
 

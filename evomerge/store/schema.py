@@ -165,6 +165,9 @@ class Evaluation(Base):
         ),
         Index(None, "recipe_id", "split"),
         Index(None, "copied_from"),
+        # What a status asks stays quick however many candidates there are.
+        Index("ix_evaluations_progress", "search_id", "split", "status"),
+        Index("ix_evaluations_ranked", "search_id", "split", "violation", text("fitness DESC")),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     candidate_id: Mapped[int] = mapped_column(Key)
@@ -191,10 +194,13 @@ class Race(Base):
     __table_args__ = (
         ForeignKeyConstraint(["evaluation_id"], ["evaluations.id"], name="fk_races_evaluations"),
         ForeignKeyConstraint(["rival_id"], ["evaluations.id"], name="fk_races_rivals"),
+        ForeignKeyConstraint(["search_id"], ["searches.id"]),
         CheckConstraint("evaluation_id <> rival_id", name="rival"),
         CheckConstraint("fitness IS NULL OR COALESCE(dropped, FALSE)", name="estimate"),
+        Index(None, "search_id", "dropped"),
     )
     evaluation_id: Mapped[int] = mapped_column(Key, primary_key=True)
+    search_id: Mapped[str]
     rival_id: Mapped[int] = mapped_column(Key)
     dropped: Mapped[bool | None]
     fitness: Mapped[float | None]

@@ -153,6 +153,30 @@ class BestRow:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a search is, in counts that are quick to get however many candidates there are.
+
+    baselines: candidates that are baselines. candidates: all of them. told: how many results the
+    strategy was told. counts: evaluations of each split by status (`pending`, `running`, `scored`,
+    `dropped`, `failed`), and `reused` for those that took a result over. best: the best candidate on
+    the search split, and its fitness.
+    """
+
+    baselines: int
+    candidates: int
+    told: int
+    counts: Mapping[Split, Mapping[str, int]]
+    best: CandidateRecord | None = None
+    best_fitness: float | None = None
+
+    def ended(self, split: Split) -> int:
+        """Evaluations of a split that need nothing more; a reused one whose source still runs counts
+        too."""
+        final = ("scored", "dropped", "failed", "reused")
+        return sum(self.counts[split].get(name, 0) for name in final)
+
+
+@dataclass(frozen=True)
 class QueryInfo:
     """A file of `db/queries`: what it answers and the parameters it takes."""
 
@@ -169,6 +193,7 @@ __all__ = [
     "EvaluationStatus",
     "NewCandidate",
     "Origin",
+    "Progress",
     "QueryInfo",
     "SearchRecord",
     "SearchStatus",

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _asks()
     _limits()
     _races()
+    _indexes()
     _continue_as_before()
 
 
@@ -51,6 +52,7 @@ def _races() -> None:
     op.create_table(
         "races",
         sa.Column("evaluation_id", KEY, nullable=False),
+        sa.Column("search_id", sa.Text, nullable=False),
         sa.Column("rival_id", KEY, nullable=False),
         sa.Column("dropped", sa.Boolean),
         sa.Column("fitness", sa.Double),
@@ -59,8 +61,18 @@ def _races() -> None:
         sa.PrimaryKeyConstraint("evaluation_id", name="pk_races"),
         sa.ForeignKeyConstraint(["evaluation_id"], ["evaluations.id"], name="fk_races_evaluations"),
         sa.ForeignKeyConstraint(["rival_id"], ["evaluations.id"], name="fk_races_rivals"),
+        sa.ForeignKeyConstraint(["search_id"], ["searches.id"], name="fk_races_searches"),
         sa.CheckConstraint("evaluation_id <> rival_id", name="ck_races_rival"),
         sa.CheckConstraint("fitness IS NULL OR COALESCE(dropped, FALSE)", name="ck_races_estimate"),
+    )
+    op.create_index("ix_races_search_id_dropped", "races", ["search_id", "dropped"])
+
+
+def _indexes() -> None:
+    columns = ["search_id", "split"]
+    op.create_index("ix_evaluations_progress", "evaluations", [*columns, "status"])
+    op.create_index(
+        "ix_evaluations_ranked", "evaluations", [*columns, "violation", sa.text("fitness DESC")]
     )
 
 

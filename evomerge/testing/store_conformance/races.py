@@ -2,12 +2,12 @@
 
 import pytest
 
-from evomerge.errors import NotFoundError, StoreError
-from evomerge.fitness import Fitness
+from evomerge.errors import EvaluationError, NotFoundError, StoreError
+from evomerge.fitness import Fitness, Split
 from evomerge.limits import Limits
 from evomerge.spec import Budget
 from evomerge.store import Store
-from evomerge.store.types import EvaluationStatus
+from evomerge.store.types import EvaluationStatus, Origin
 from evomerge.testing.store_conformance.samples import (
     Held,
     hold,
@@ -82,6 +82,29 @@ class RaceTests:
         columns, rows = store.query("progress", {"search": held.id})
         row = dict(zip(columns, rows[0], strict=True))
         assert (row["scored"], row["dropped"], row["best_fitness"]) == (1, 1, 0.9)
+
+    def test_progress_in_counts_and_the_best_candidate(self, store: Store) -> None:
+        held = hold(store)
+        empty = store.progress(held.id)
+        assert (empty.candidates, empty.told, empty.best) == (0, 0, None)
+        held.add(make_candidate(0, origin=Origin.BASELINE))
+        rival = held.evaluations()[0].id
+        held.score(rival, 0.5)
+        held.add(*(make_candidate(n, rival=rival) for n in (1, 2, 3)), make_candidate(4, 0.001))
+        first, second, third = (e.id for e in held.evaluations()[1:4])
+        held.score(first, 0.7, violation=0.1)
+        attempt = store.begin_attempt(second, "worker")
+        store.finish_attempt(second, attempt, make_result(0.1, 3, dropped=True))
+        attempt = store.begin_attempt(third, "worker")
+        store.fail_attempt(third, attempt, EvaluationError("broken"), final=True)
+        store.mark_told(held.id, held.owner, {held.evaluations()[1].candidate_id: -0.7})
+        progress = store.progress(held.id)
+        assert (progress.baselines, progress.candidates, progress.told) == (1, 5, 1)
+        counts = {name: n for name, n in progress.counts[Split.SEARCH].items() if n}
+        assert counts == {"scored": 2, "dropped": 1, "failed": 1, "reused": 1}
+        assert progress.ended(Split.SEARCH) == 5
+        assert progress.best is not None
+        assert (progress.best.number, progress.best_fitness) == (0, 0.5)
 
     def test_limits_overrule_the_file_until_they_are_replaced(self, store: Store) -> None:
         held = hold(store)

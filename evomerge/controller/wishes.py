@@ -1,0 +1,49 @@
+"""What users want of a search that runs: pause, cancel, other limits. Looked up once a second."""
+
+from time import monotonic
+
+from evomerge.controller.lease import LeaseKeeper
+from evomerge.limits import Limits
+from evomerge.store.api import Store
+from evomerge.store.types import SearchStatus
+
+_POLL_SECONDS = 1.0
+
+
+class StopRequested(Exception):
+    """The user paused or cancelled; carries the status that the search now takes."""
+
+    def __init__(self, status: SearchStatus) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Wishes:
+    """The store's newest word about one search."""
+
+    def __init__(self, store: Store, search_id: str, lease: LeaseKeeper) -> None:
+        self._store, self._search_id, self._lease = store, search_id, lease
+        self._due = 0.0
+        self._pausing = False
+        self.limits: Limits = store.limits(search_id)
+
+    def pausing(self, running: bool) -> bool:
+        """Whether to start nothing more; raises StopRequested when it is time to leave.
+
+        A pause lets what is `running` finish, a cancellation does not. Raises LeaseLostError where
+        another controller took over.
+        """
+        self._lease.check()
+        if monotonic() >= self._due:
+            self._look()
+        if self._pausing and not running:
+            raise StopRequested(SearchStatus.PAUSED)
+        return self._pausing
+
+    def _look(self) -> None:
+        status = self._store.search(self._search_id).status
+        if status in {SearchStatus.CANCELLING, SearchStatus.CANCELLED}:
+            raise StopRequested(SearchStatus.CANCELLED)
+        self._pausing = status in {SearchStatus.PAUSING, SearchStatus.PAUSED}
+        self.limits = self._store.limits(self._search_id)
+        self._due = monotonic() + _POLL_SECONDS
