@@ -15,7 +15,8 @@ Floats = NDArray[np.float64]
 RESAMPLES = 4000
 SEED = 20_250_101
 _CHUNK_ENTRIES = 2_000_000
-_Z95 = 1.959963984540054
+Z95 = 1.959963984540054
+"""Half the width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,17 @@ def resampled_means(values_RN: Floats, seed: int = 0, resamples: int = RESAMPLES
     step = max(1, _CHUNK_ENTRIES // max(count, 1))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        means_BR[start : start + size] = _counts(generator, size, count) @ values_RN.T / count
+        means_BR[start : start + size] = (
+            resample_counts(generator, size, count) @ values_RN.T / count
+        )
     centre_R = values_RN.mean(axis=1)
     stretch = math.sqrt(count / (count - 1)) if count > 1 else 1.0
     widened_BR: Floats = centre_R + (means_BR - centre_R) * stretch
     return widened_BR
 
 
-def _counts(generator: np.random.Generator, size: int, count: int) -> Floats:
-    """How often each document is drawn in each of `size` resamples."""
+def resample_counts(generator: np.random.Generator, size: int, count: int) -> Floats:
+    """How often each of `count` documents is drawn in each of `size` resamples, as (size, count)."""
     drawn = generator.integers(count, size=(size, count))
     drawn += np.arange(size)[:, None] * count
     return np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(float)
@@ -68,12 +71,24 @@ def percentile_interval(value: float, draws_B: Floats | None) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
+def basic_interval(value: float, draws_B: Floats | None) -> Estimate:
+    """The middle 95 % of the draws, mirrored at the value (Davison & Hinkley 1997, section 5.2).
+
+    For what bends, such as the worst of several scores: noise pushes its draws to one side of the
+    value as it pushed the value to that side of the truth, and mirroring takes both back.
+    """
+    if draws_B is None:
+        return Estimate(value)
+    low, high = np.quantile(draws_B, [0.025, 0.975])
+    return Estimate(value, 2 * value - float(high), 2 * value - float(low))
+
+
 def wilson_interval(values_N: Floats) -> Estimate:
     """The interval of a share of successes (Wilson 1927); honest even at 0 of n and n of n."""
     count, share = len(values_N), float(values_N.mean())
-    z2 = _Z95**2 / count
+    z2 = Z95**2 / count
     centre = (share + z2 / 2) / (1 + z2)
-    half = _Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
+    half = Z95 / (1 + z2) * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
     return Estimate(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
 
 

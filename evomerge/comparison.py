@@ -1,12 +1,13 @@
 """Rows of a results table side by side: scores, fitness and leads with their intervals.
 
-Fitness is linear in the tasks' scores, so a draw of the scores is a draw of the fitness. Per-document
-outcomes are resampled where a score is their mean; where it is not (perplexity, F1), draws come from
-its standard error and are independent between rows; where it has none, no interval is given.
+A draw of the tasks' scores gives a draw of the fitness, whatever the objective makes of them.
+Per-document outcomes are resampled where a score is their mean; where it is not (perplexity, F1),
+draws come from its standard error and are independent between rows; where it has none, no interval
+is given.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +15,24 @@ import numpy as np
 from evomerge.bootstrap import (
     Estimate,
     Floats,
+    basic_interval,
     is_binary,
     normal_draws,
     percentile_interval,
     resampled_means,
     wilson_interval,
 )
-from evomerge.errors import EvomergeError
-from evomerge.fitness import Objective, References, TaskOutcomes, TaskScore, compute_fitness
+from evomerge.errors import EvomergeError, TaskError
+from evomerge.fitness import (
+    Objective,
+    ObjectiveValue,
+    References,
+    TaskOutcomes,
+    TaskScore,
+    compute_fitness,
+    compute_objectives,
+    fitness_of_draws,
+)
 from evomerge.store.types import EvaluationRecord
 
 
@@ -41,12 +52,12 @@ class Comparison:
         evaluations: Sequence[EvaluationRecord],
         outcomes: Sequence[Sequence[TaskOutcomes]],
     ) -> None:
-        self._objective = objective
         self._evaluations = evaluations
+        self._references = references
         self._outcomes = [{one.task: one for one in row} for row in outcomes]
         self._heads = [{s.task: s for s in e.scores if s.headline} for e in evaluations]
         self._tasks = [task.task for task in objective.tasks]
-        self._factors, self.notes = _factors(objective, references)
+        self._objective, self.notes = _computable(objective, references, evaluations)
         self._tables = {
             task: _Table(self._task_rows(task), place) for place, task in enumerate(self._tasks)
         }
@@ -68,11 +79,27 @@ class Comparison:
         """Each task's score."""
         return {task: table.estimate(row) for task, table in self._tables.items()}
 
+    def objectives(self, row: int) -> tuple[ObjectiveValue, ...]:
+        """What the row is judged by."""
+        scores = self._evaluations[row].scores
+        return compute_objectives(self._objective, scores, self._references)
+
     def fitness(self, row: int) -> Estimate:
-        """The weighted whole."""
+        """The one number to rank by."""
         stored = self._evaluations[row].fitness
         value = self._value(row) if stored is None else stored
-        return percentile_interval(value, self._fitness_draws[row])
+        return self._interval(value, self._fitness_draws[row])
+
+    def fitness_stderr(self, row: int) -> float | None:
+        """Standard deviation of the fitness over resampled documents; None where it is not known."""
+        draws = self._fitness_draws[row]
+        return None if draws is None else float(draws.std())
+
+    def score_draws(self, row: int) -> dict[str, Floats] | None:
+        """Draws of every task's score, (B,) each; None where one is not known."""
+        draws = {task: table.draws(row) for task, table in self._tables.items()}
+        known = {task: found for task, found in draws.items() if found is not None}
+        return known if len(known) == len(draws) else None
 
     def lead(self, ahead: int, behind: int) -> tuple[Estimate, bool]:
         """Fitness of one row minus another's, and whether it is paired in every task."""
@@ -80,50 +107,52 @@ class Comparison:
         paired = all(t.is_paired(ahead) and t.is_paired(behind) for t in self._tables.values())
         one, other = self._fitness_draws[ahead], self._fitness_draws[behind]
         draws = None if one is None or other is None else one - other
-        return percentile_interval(value, draws), paired
+        return self._interval(value, draws), paired
+
+    def _interval(self, value: float, draws: Floats | None) -> Estimate:
+        bends = self._objective.goal == "worst" or self._objective.custom is not None
+        return (basic_interval if bends else percentile_interval)(value, draws)
 
     @cached_property
     def _fitness_draws(self) -> list[Floats | None]:
-        return [self._weighted_draws(row) for row in range(len(self._evaluations))]
+        return [self._draws_of(row) for row in range(len(self._evaluations))]
 
-    def _weighted_draws(self, row: int) -> Floats | None:
-        parts = [(self._factors[task], self._tables[task].draws(row)) for task in self._tasks]
-        known = [factor * draws for factor, draws in parts if draws is not None]
-        return np.sum(known, axis=0) if len(known) == len(parts) else None
+    def _draws_of(self, row: int) -> Floats | None:
+        draws = self.score_draws(row)
+        if draws is None:
+            return None
+        try:
+            return fitness_of_draws(self._objective, draws, self._references)
+        except TaskError:  # a custom objective that knows nothing of scores so far out
+            return None
 
     def _value(self, row: int) -> float:
-        return sum(self._factors[task] * self._heads[row][task].value for task in self._tasks)
+        scores = self._evaluations[row].scores
+        return compute_fitness(self._objective, scores, self._references).value
 
     def _task_rows(self, task: str) -> list[tuple[TaskScore, TaskOutcomes | None]]:
         pairs = zip(self._heads, self._outcomes, strict=True)
         return [(head[task], outcomes.get(task)) for head, outcomes in pairs]
 
 
-def _factors(
-    objective: Objective, references: References
-) -> tuple[Mapping[str, float], tuple[str, ...]]:
-    """What one point of each task's score is worth in fitness, asked of `compute_fitness` itself."""
+def _computable(
+    objective: Objective, references: References, evaluations: Sequence[EvaluationRecord]
+) -> tuple[Objective, tuple[str, ...]]:
+    """The objective, or its plain form where it refers to scores that are not there yet."""
     try:
-        return _slopes(objective, references), ()
-    except (EvomergeError, ValueError, KeyError):
+        for evaluation in evaluations[:1]:
+            compute_fitness(objective, evaluation.scores, references)
+    except (EvomergeError, KeyError):
         tasks = tuple(
             task.model_copy(update={"normalise": "none", "at_least": None})
             for task in objective.tasks
         )
-        plain = objective.model_copy(update={"tasks": tasks})
-        return _slopes(plain, References()), (
-            "The scores that the objective refers to are not there yet: fitness is not normalised.",
+        plain = objective.model_copy(update={"tasks": tasks, "custom": None})
+        what = "the plain mean" if objective.custom else "not normalised"
+        return plain, (
+            f"The scores that the objective refers to are not there yet: fitness is {what}.",
         )
-
-
-def _slopes(objective: Objective, references: References) -> dict[str, float]:
-    names = [task.task for task in objective.tasks]
-
-    def fitness_with(one: str | None) -> float:
-        scores = [TaskScore(n, "", float(n == one), None, 1, headline=True) for n in names]
-        return compute_fitness(objective, scores, references).value
-
-    return {name: fitness_with(name) - fitness_with(None) for name in names}
+    return objective, ()
 
 
 class _Table:
@@ -132,7 +161,7 @@ class _Table:
     def __init__(self, rows: Sequence[tuple[TaskScore, TaskOutcomes | None]], place: int) -> None:
         self._place = place  # of the task: each one is resampled by draws of its own
         self._scores = [score for score, _ in rows]
-        self._values = [_documents(score, outcomes) for score, outcomes in rows]
+        self._values = [documents_behind(score, outcomes) for score, outcomes in rows]
         self._shared = _shared_documents(self._values)
 
     def is_paired(self, row: int) -> bool:
@@ -172,8 +201,8 @@ Documents = dict[int, float]
 _MIN_SHARED = 2
 
 
-def _documents(score: TaskScore, outcomes: TaskOutcomes | None) -> Documents:
-    """Outcomes by document; empty where the score is not their mean."""
+def documents_behind(score: TaskScore, outcomes: TaskOutcomes | None) -> Documents:
+    """The outcomes that a score is the mean of, by document; empty where the score is not their mean."""
     if outcomes is None or score.metric not in outcomes.values:
         return {}
     pairs = zip(outcomes.doc_ids, outcomes.values[score.metric].tolist(), strict=True)

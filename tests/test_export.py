@@ -66,6 +66,17 @@ def test_the_card_shows_scores_by_split_and_how_the_recipe_was_found(searched, e
     assert "# winner\n" in text
 
 
+def test_the_winners_card_says_what_the_report_says_of_it(searched, exported, tmp_path):
+    store, search = searched
+    results = read_results(store, search)
+    text = (exported / "README.md").read_text("utf-8")
+    assert results.sentence in text
+    assert results.optimism.sentence in text
+    another = next(c for c in store.candidates(search.id) if c.id != results.winner.candidate_id)
+    export_candidate(store, another, tmp_path / "other")
+    assert results.sentence not in (tmp_path / "other" / "README.md").read_text("utf-8")
+
+
 def test_the_configuration_is_the_candidates_recipe(searched, exported):
     store, search = searched
     recipe = load_recipe(exported / "mergekit_config.yml")

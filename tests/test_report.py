@@ -1,25 +1,37 @@
 """The report: one small file that needs nothing else."""
 
 import dataclasses
+import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import pytest
 
+from evomerge.bootstrap import Estimate
 from evomerge.controller.events import ignore
 from evomerge.errors import NotFoundError, ResourceError
 from evomerge.fitness import Split
+from evomerge.insight import Effect, Importance, Point
 from evomerge.recipe import Recipe, Rule, Source, constant
-from evomerge.report import write_report
-from evomerge.report.charts import Scale, cost_bar, history_chart, lead_chart, ticks
-from evomerge.report.data import Failure, Point, gather
+from evomerge.report import write_figures, write_json, write_report
+from evomerge.report.charts import (
+    Scale,
+    cost_bar,
+    history_chart,
+    importance_chart,
+    lead_chart,
+    pareto_chart,
+    ticks,
+)
+from evomerge.report.data import Failure, gather
 from evomerge.report.heatmap import heat_maps
 from evomerge.report.page import render
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.store import open_store
 from tests.support import fake_spec
 
-VOID = {"meta", "br", "wbr", "circle", "line", "path", "rect", "link"}
+VOID = {"meta", "input", "br", "wbr", "circle", "line", "path", "rect", "link"}
 
 
 class Page(HTMLParser):
@@ -143,7 +155,7 @@ def test_a_search_without_scores_still_has_a_report(searched, tmp_path):
 def test_history_holds_the_searchs_candidates_in_order(searched):
     store, search = searched
     data = gather(store, search)
-    numbers = [point.number for point in data.history]
+    numbers = [point.number for point in data.insight.history]
     assert numbers == sorted(numbers)
     scored = store.evaluations(search.id, Split.SEARCH)
     assert len(numbers) < len(scored)
@@ -193,8 +205,129 @@ def test_charts_of_nothing_are_empty(searched):
 
 
 def test_ten_thousand_candidates_still_make_a_small_chart():
-    points = [Point(n, f"candidate {n}", 0.5 + n * 1e-5, True) for n in range(10_000)]
+    points = [point(n, 0.5 + n * 1e-5, best=0.5 + n * 1e-5) for n in range(10_000)]
     assert len(history_chart(points, [("base", 0.4)], 900)) < 700_000
+
+
+def point(number, fitness, **more):
+    given = {"feasible": True, "dropped": False, "documents": 100 * number, "best": None, **more}
+    return Point(number=number, label=f"candidate {number}", fitness=fitness, **given)
+
+
+def test_a_dropped_candidate_and_one_that_misses_a_constraint_are_drawn_as_such():
+    chart = history_chart(
+        [point(0, 0.5, best=0.5), point(1, 0.9, dropped=True), point(2, 0.8, feasible=False)],
+        [],
+        900,
+    )
+    assert chart.count('class="dropped"') == chart.count("candidate 1: 0.9000, dropped early") == 1
+    assert chart.count('class="dot infeasible"') == 1
+    assert "best 0.5000" in chart
+
+
+def test_the_history_by_documents_has_the_documents_on_its_axis():
+    points = [point(0, 0.5, documents=300, best=0.5), point(1, 0.6, documents=420, best=0.6)]
+    assert ">400<" in history_chart(points, [], 900, by_documents=True)
+    assert ">400<" not in history_chart(points, [], 900)
+
+
+def test_bars_of_importance_say_their_shares():
+    effects = [
+        Effect("weight · x", Estimate(0.4, 0.3, 0.5)),
+        Effect("density", Estimate(0.01, -0.01, 0.02)),
+    ]
+    for width in (900, 340):
+        chart = importance_chart(effects, width)
+        assert "weight · x: 40 % (30 to 50)" in chart
+        assert chart.count('class="bar sure"') == chart.count('class="bar"') == 1
+    assert importance_chart([], 900) == ""
+
+
+@pytest.fixture(scope="module")
+def pareto(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pareto")
+    store = open_store(folder / "s.db")
+    tasks = [{"task": "alpha"}, {"task": "beta"}, {"task": "<gamma>"}]
+    spec = fake_spec(
+        folder, objective={"goal": "pareto", "tasks": tasks}, budget={"candidates": 36}
+    )
+    search = submit_search(store, check_search(spec, store.url))
+    run_search(store, search.id, make_dispatcher(spec, store.url, inline=True), ignore)
+    yield store, store.search(search.id)
+    store.close()
+
+
+def test_the_report_of_several_objectives_shows_the_front_from_every_side(pareto):
+    data = gather(*pareto)
+    page = render(data)
+    Page(page)
+    front = data.results.front
+    assert data.results.sentence in page
+    for member in front.members:
+        assert member.row.label in page
+    assert page.count("merges of the front by") == 2 * 3  # wide and narrow, three pairs
+    assert "<gamma>" not in page
+    chart = pareto_chart(front, "alpha", "beta", 900)
+    assert chart.count('class="member"') == len(front.members)
+    assert chart.count('class="dot"') == len(front.beaten)
+    assert all(row.label in chart for row in front.rivals)
+
+
+def test_what_mattered_is_shown_where_something_can_be_said(searched):
+    data = gather(*searched)
+    assert "too few" in render(data)
+    effects = tuple(
+        Effect(f"weight · {name}", Estimate(0.3, 0.2, 0.4)) for name in ("code", "maths")
+    )
+    known = Importance(
+        120, Estimate(0.7, 0.6, 0.8), features=effects, groups={"model": effects}, note=None
+    )
+    insight = dataclasses.replace(data.insight, importance=known)
+    page = render(dataclasses.replace(data, insight=insight))
+    Page(page)
+    assert "weight · code: 30 % (20 to 40)" in page
+    assert "by model" in page
+
+
+def test_the_page_carries_its_data_and_the_json_file_is_the_same(searched, html, tmp_path):
+    store, search = searched
+    written = write_json(store, search.id, tmp_path / "r.json").read_text(encoding="utf-8")
+    content = json.loads(written)
+    (carried,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html)
+    assert json.loads(carried) == content
+    data = gather(store, search)
+    assert content["sentence"] == data.results.sentence
+    assert content["results"]["optimism"]["sentence"] == data.results.optimism.sentence
+    assert len(content["history"]) == len(data.insight.history)
+    assert content["search"]["name"] == "a <b>bold</b> name & more"
+    assert content["recipe"]["merge_method"] == "ties"
+    assert set(content["spending"]["seconds"]) >= {"merge", "forward", "waiting"}
+
+
+def test_json_replaces_json_and_nothing_else(searched, tmp_path):
+    store, search = searched
+    out = tmp_path / "r.json"
+    write_json(store, search.id, out)
+    write_json(store, search.id, out)
+    out.write_text('{"mine": 1}', encoding="utf-8")
+    with pytest.raises(ResourceError, match="no report"):
+        write_json(store, search.id, out)
+
+
+def test_every_chart_is_a_png_of_its_own(pareto, tmp_path):
+    store, search = pareto
+    files = write_figures(store, search.id, tmp_path / "figures")
+    names = [file.name for file in files]
+    assert {"leads.png", "history.png", "history_by_documents.png", "time.png"} <= set(names)
+    assert {"front_alpha_beta.png", "recipe_weight.png"} <= set(names)
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    assert len(set(names)) == len(names)
+
+
+def test_without_matplotlib_it_is_said_how_to_get_it(searched, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ResourceError, match=r"evomerge\[insight\]"):
+        write_figures(searched[0], searched[1].id, tmp_path / "figures")
 
 
 def test_heat_maps_join_neighbouring_layers_and_order_places():

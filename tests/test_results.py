@@ -1,11 +1,13 @@
 """The statistics of the results table, and what it says about a search."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from evomerge.bootstrap import (
+    basic_interval,
     normal_draws,
     percentile_interval,
     resampled_means,
@@ -22,16 +24,17 @@ from evomerge.fitness import (
     compute_fitness,
     mean_score,
 )
-from evomerge.results import read_results
+from evomerge.results import find_winner, read_results
+from evomerge.results.optimism import expected_optimism
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.store import open_store
 from evomerge.store.types import EvaluationRecord, EvaluationStatus, SearchStatus
 from tests.support import fake_spec
 
 
-def objective(**tasks):
+def objective(goal="mean", **tasks):
     return Objective.model_validate(
-        {"tasks": [{"task": name, **options} for name, options in tasks.items()]}
+        {"goal": goal, "tasks": [{"task": name, **options} for name, options in tasks.items()]}
     )
 
 
@@ -170,6 +173,82 @@ def test_intervals_are_the_same_at_every_call():
     assert percentile_interval(1.0, None).low is None
 
 
+def test_the_interval_of_the_worst_of_four_equal_tasks_covers_the_truth():
+    """The worst score is too low by chance; a plain percentile interval makes that twice as bad."""
+    generator = np.random.default_rng(8)
+    spec = objective("worst", a={}, b={}, c={}, d={})
+    covered, plain = 0, 0
+    for _ in range(100):
+        table = compare(spec, [{task: generator.random(120) < 0.7 for task in "abcd"}])
+        estimate = table.fitness(0)
+        covered += estimate.low <= 0.7 <= estimate.high
+        plain += 2 * estimate.value - estimate.low >= 0.7
+    assert covered >= 86
+    assert plain < covered - 15
+
+
+def test_the_basic_interval_mirrors_the_draws_at_the_value():
+    found = basic_interval(1.0, np.linspace(0.0, 1.0, 1001))
+    assert (found.low, found.high) == pytest.approx((1.025, 1.975))
+    assert basic_interval(1.0, None).low is None
+
+
+def candidates_on(hardness, abilities, generator, tasks="a"):
+    """Outcomes of candidates on the same documents, each with noise of its own."""
+    rows = []
+    for ability in abilities:
+        noise = {t: generator.normal(0, 0.25, len(hardness[t])) for t in tasks}
+        rows.append({t: (hardness[t] + noise[t] < ability).astype(float) for t in tasks})
+    return rows
+
+
+def share_right(ability):
+    """The chance that a uniform hardness plus noise lies below the ability."""
+    noise = np.random.default_rng(0).normal(0, 0.25, 200_000)
+    return float(np.clip(ability - noise, 0, 1).mean())
+
+
+@pytest.mark.parametrize(
+    ("goal", "tasks", "spread"), [("mean", "a", 0.0), ("mean", "a", 0.1), ("worst", "ab", 0.05)]
+)
+def test_the_expected_optimism_is_about_what_the_best_search_score_overstates(goal, tasks, spread):
+    """The truth: its score less what it would score, on average, on as many new documents."""
+    generator = np.random.default_rng(9)
+    spec = objective(goal, **{task: {} for task in tasks})
+    truth, estimated = [], []
+    for _ in range(30):
+        hardness = {task: generator.random(120) for task in tasks}
+        abilities = 0.6 + spread * generator.standard_normal(40)
+        rows = candidates_on(hardness, abilities, generator, tasks)
+        evaluations, outcomes = recorded(spec, rows)
+        best = max(range(len(rows)), key=lambda n: evaluations[n].fitness)
+        again = generator.binomial(120, share_right(abilities[best]), (20_000, len(tasks)))
+        truth.append(evaluations[best].fitness - again.min(axis=1).mean() / 120)
+        estimated.append(expected_optimism(spec, References(), evaluations, outcomes))
+    error = np.std(truth) / math.sqrt(len(truth))
+    assert abs(np.mean(estimated) - np.mean(truth)) < 0.35 * np.mean(truth) + 2 * error
+    assert np.mean(estimated) > 0.01
+
+
+def recorded(spec, rows):
+    """Evaluations and outcomes as the store gives them."""
+    evaluations, outcomes = [], []
+    for row in rows:
+        scores = [mean_score(t, "acc", v, headline=True) for t, v in row.items()]
+        evaluations.append(evaluation(scores, compute_fitness(spec, scores).value))
+        outcomes.append([TaskOutcomes(t, tuple(range(len(v))), {"acc": v}) for t, v in row.items()])
+    return evaluations, outcomes
+
+
+def test_one_candidate_and_scores_that_are_no_means_have_no_expected_optimism():
+    spec = objective(a={})
+    values = np.array([0.0, 1.0, 1.0])
+    evaluations, outcomes = recorded(spec, [{"a": values}, {"a": values[::-1]}])
+    assert expected_optimism(spec, References(), evaluations[:1], outcomes[:1]) is None
+    assert expected_optimism(spec, References(), evaluations, [outcomes[0], []]) is None
+    assert expected_optimism(spec, References(), evaluations, outcomes) is not None
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
@@ -234,6 +313,105 @@ def with_lead(results, lead):
     best = results.best_baseline
     rows = [dataclasses.replace(r, lead=lead) if r is best else r for r in results.baselines]
     return dataclasses.replace(results, baselines=tuple(rows))
+
+
+def test_the_gap_between_search_and_test_is_that_of_the_stored_fitness(finished):
+    store, search, _ = finished
+    results = read_results(store, search)
+    stored = {
+        e.split: e.fitness
+        for e in store.evaluations(search.id)
+        if e.candidate_id == results.winner.candidate_id
+    }
+    found = results.optimism
+    assert (found.search, found.test) == (stored[Split.SEARCH], stored[Split.TEST])
+    assert found.gap.value == pytest.approx(found.search - found.test)
+    assert found.gap.low < found.gap.value < found.gap.high
+    assert f"{found.search:.4f} on the search documents" in found.sentence
+    assert "too high from the choice alone" in found.sentence
+
+
+def test_test_documents_choose_no_winner_where_several_were_tested(finished):
+    store, search, _ = finished
+    candidates = [c for c in store.candidates(search.id) if c.genome is not None][:2]
+    fitness = {
+        Split.SEARCH: (0.5, 0.6),
+        Split.VALIDATION: (0.7, 0.6),
+        Split.TEST: (0.1, 0.9),
+    }
+    scored = {
+        split: {c.id: evaluation([], value) for c, value in zip(candidates, values, strict=True)}
+        for split, values in fitness.items()
+    }
+    assert find_winner(candidates, scored) is candidates[0]
+    assert find_winner(candidates, scored | {Split.VALIDATION: {}}) is candidates[1]
+
+
+@pytest.fixture(scope="module")
+def pareto(finished):
+    store, _, folder = finished
+    tasks = [{"task": "alpha", "at_least": "base"}, {"task": "beta"}]
+    spec = fake_spec(
+        folder,
+        objective={"tasks": tasks, "goal": "pareto"},
+        budget={"candidates": 30},
+        strategy={"seed": 3},
+    )
+    return store, run(store, spec)
+
+
+def test_no_candidate_of_the_search_beats_a_member_of_its_front(pareto):
+    store, search = pareto
+    front = read_results(store, search).front
+    scored = {e.candidate_id: e for e in store.evaluations(search.id, front.split)}
+    tried = [
+        {s.task: s.value for s in scored[c.id].scores}
+        for c in store.candidates(search.id)
+        if c.genome is not None and not scored[c.id].violation
+    ]
+    assert front.members
+    for member in front.members:
+        own = {task: estimate.value for task, estimate in member.row.scores.items()}
+        assert own == member.row.objectives
+        assert not any(beats(other, own) for other in tried)
+        expected = [row.label for row in front.rivals if beats(own, row.objectives)]
+        assert list(member.beats) == expected
+
+
+def beats(one, other):
+    return all(one[t] >= other[t] for t in other) and any(one[t] > other[t] for t in other)
+
+
+def test_the_fronts_sentence_compares_its_hypervolume_with_that_of_the_baselines(pareto):
+    store, search = pareto
+    results = read_results(store, search)
+    front = results.front
+    assert front.gain.value == pytest.approx(front.hypervolume - front.baseline_hypervolume)
+    assert front.gain.low <= front.gain.value <= front.gain.high
+    assert f"{front.hypervolume:.4g} against {front.baseline_hypervolume:.4g}" in results.sentence
+    assert "which the search climbed" in results.sentence
+    for task, worst in front.reference.items():
+        assert worst == min(row.objectives[task] for row in front.rivals)
+    said = [
+        dataclasses.replace(
+            results,
+            front=dataclasses.replace(front, gain=dataclasses.replace(front.gain, value=v, low=w)),
+        ).sentence
+        for v, w in ((0.1, 0.05), (0.1, -0.05), (-0.1, -0.2))
+    ]
+    assert "reaches beyond the trivial merges" in said[0]
+    assert "may be chance" in said[1]
+    assert "does not reach beyond" in said[2]
+
+
+def test_the_verdict_names_what_was_climbed_where_it_is_not_the_mean(finished):
+    store, _, folder = finished
+    tasks = [{"task": "alpha"}, {"task": "beta"}]
+    spec = fake_spec(folder, objective={"tasks": tasks, "goal": "worst"}, budget={"candidates": 12})
+    results = read_results(store, run(store, spec))
+    assert "in the worst task on" in results.sentence
+    for row in results.rows:
+        assert row.fitness.value == min(score.value for score in row.scores.values())
 
 
 def test_without_a_test_split_the_search_split_is_shown_with_a_warning(finished):

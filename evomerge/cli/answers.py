@@ -1,15 +1,21 @@
 """`query`, `report`, `export`: what a search found, for other tools."""
 
+from __future__ import annotations
+
 import csv
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evomerge.cli.options import FormatOption, SearchArgument, StoreOption
 from evomerge.cli.output import Format, QueryFormat, note, plain, print_json, print_table
 from evomerge.errors import UsageError
+
+if TYPE_CHECKING:
+    from evomerge.store import SQLStore
 
 
 def query(
@@ -66,26 +72,53 @@ def _key_value(text: str) -> tuple[str, Any]:
     return key, value
 
 
+class ReportKind(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    JSON = "json"
+    PNG = "png"
+
+
 def report(
     search: SearchArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Default: evomerge-SEARCH.html."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="Default: evomerge-SEARCH.html or .json; a folder for png.",
+        ),
     ] = None,
+    kind: Annotated[
+        ReportKind,
+        typer.Option("--as", help="A page, its data, or its charts as one PNG file each."),
+    ] = ReportKind.HTML,
     store: StoreOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Write a report of a search: one HTML file that needs no network."""
+    """Write a report of a search: one HTML file that needs no network, or its data, or its charts."""
     from evomerge.cli.stores import store_at
-    from evomerge.report import write_report
 
     with store_at(store) as opened:
         record = opened.search(search)
-        file = write_report(opened, record.id, out or Path(f"evomerge-{record.id}.html"))
+        files = _write_report(opened, record.id, kind, out)
     if format is Format.JSON:
-        print_json({"search": record.id, "report": file.resolve()})
-    else:
+        places = [file.resolve() for file in files]
+        print_json({"search": record.id, "report": places[0] if len(places) == 1 else places})
+        return
+    for file in files:
         note(f"report: {file}")
+
+
+def _write_report(store: SQLStore, search: str, kind: ReportKind, out: Path | None) -> list[Path]:
+    from evomerge.report import write_figures, write_json, write_report
+
+    if kind is ReportKind.PNG:
+        return write_figures(store, search, out or Path(f"evomerge-{search}"))
+    write = write_report if kind is ReportKind.HTML else write_json
+    return [write(store, search, out or Path(f"evomerge-{search}.{kind.value}"))]
 
 
 def export(

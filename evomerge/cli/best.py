@@ -11,6 +11,7 @@ from evomerge.cli.options import StoreOption
 from evomerge.cli.output import BestFormat, note, print_json, print_table, stdout
 
 if TYPE_CHECKING:
+    from evomerge.store import SQLStore
     from evomerge.store.types import BestRow
 
 
@@ -52,6 +53,12 @@ def best(
         rows = opened.best(
             search_id=search_id, base_model=base, task=task, split=documents, limit=limit
         )
+        climbed = documents in (None, Split.SEARCH)
+        trust = (
+            _trust(opened, search_id)
+            if search_id and climbed and format is BestFormat.TABLE
+            else ""
+        )
     if format is BestFormat.JSON:
         print_json([_plain(row) for row in rows])
     elif not rows:
@@ -60,6 +67,16 @@ def best(
         stdout().print(_yaml(rows), markup=False, soft_wrap=True, end="")
     else:
         _table(rows)
+        if trust:
+            note(trust)
+
+
+def _trust(store: SQLStore, search_id: str) -> str:
+    """How far the search scores in the table can be trusted."""
+    from evomerge.results import read_results
+
+    optimism = read_results(store, store.search(search_id)).optimism
+    return "" if optimism is None else optimism.sentence
 
 
 def _name(row: BestRow) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from evomerge.bootstrap import Estimate
 from evomerge.cli.output import Format, plain, print_json, print_table, stdout
-from evomerge.results import Results, Row
+from evomerge.results import Front, Results, Row
 
 
 def print_results(results: Results, format: Format) -> None:
@@ -26,11 +26,34 @@ def print_results(results: Results, format: Format) -> None:
             bold=next((i for i, row in enumerate(results.rows) if row is results.winner), None),
         )
         stdout().print()
-    for line in (results.sentence, *results.notes):
+    if results.front is not None:
+        _print_front(results.front)
+    trust = results.optimism.sentence if results.optimism else ""
+    for line in (results.sentence, *([trust] if trust else []), *results.notes):
         stdout().print(line, markup=False, soft_wrap=True)
 
 
+def _print_front(front: Front) -> None:
+    """The members beside their scores and the baselines that they beat."""
+    tasks = list(front.documents)
+    title = f"The front on {front.split.value} documents; in brackets: 95 % intervals"
+    every = len(front.rivals)
+    rows = [
+        [
+            member.row.label,
+            *(interval(member.row.scores[task]) for task in tasks),
+            "every baseline" if len(member.beats) == every else ", ".join(member.beats) or "none",
+        ]
+        for member in front.members[:_MEMBERS]
+    ]
+    print_table(["", *tasks, "beats in everything"], rows, title=title, right=tasks)
+    if len(front.members) > _MEMBERS:
+        stdout().print(f"… and {len(front.members) - _MEMBERS} more")
+    stdout().print()
+
+
 Cell = Callable[[Row], str]
+_MEMBERS = 20
 _COLUMN = len("0.000 [0.000, 0.000]") + 2
 
 
@@ -83,4 +106,5 @@ def results_json(results: Results) -> dict[str, Any]:
         **content,
         "best_baseline": None if best is None else best.label,
         "sentence": results.sentence,
+        "optimism_sentence": results.optimism.sentence if results.optimism else None,
     }

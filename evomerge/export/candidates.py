@@ -11,7 +11,7 @@ from pathlib import Path
 from evomerge.errors import NotFoundError, ResourceError
 from evomerge.export.card import Provenance, ScoreRow, write_card
 from evomerge.recipe import Recipe, Tokenizer
-from evomerge.results import find_winner, label_of, scored_by_split
+from evomerge.results import Results, find_winner, label_of, read_results, scored_by_split
 from evomerge.store import SQLStore
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus
 
@@ -146,8 +146,17 @@ def _provenance(store: SQLStore, candidate: CandidateRecord) -> Provenance:
         seed=search.spec.strategy.seed,
         candidates=sum(c.genome is not None for c in store.candidates(search.id)),
         scores=tuple(row for evaluation in evaluations for row in _score_rows(evaluation)),
+        verdict=_verdict(read_results(store, search), candidate),
         versions=dict(search.versions),
     )
+
+
+def _verdict(results: Results, candidate: CandidateRecord) -> list[str]:
+    """What the results say of this candidate, if it is the winner."""
+    if results.winner is None or results.winner.candidate_id != candidate.id:
+        return []
+    trust = results.optimism.sentence if results.optimism else ""
+    return [sentence for sentence in (results.sentence, trust) if sentence]
 
 
 def _score_rows(evaluation: EvaluationRecord) -> list[ScoreRow]:

@@ -16,7 +16,7 @@ ScoreRow = tuple[str, str, str, float, float | None, int]
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a recipe was found."""
+    """How a recipe was found. `verdict`: sentences about a winner and how far to trust its scores."""
 
     search_name: str
     label: str
@@ -24,6 +24,7 @@ class Provenance:
     seed: int
     candidates: int
     scores: Sequence[ScoreRow] = ()
+    verdict: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -133,6 +134,9 @@ def _scores(provenance: Provenance | None) -> Iterator[str]:
         "among finalists; test documents were answered once, at the end."
     )
     yield ""
+    for sentence in provenance.verdict:
+        yield sentence
+        yield ""
 
 
 def _history(provenance: Provenance | None) -> Iterator[str]:

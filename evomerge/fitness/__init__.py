@@ -13,6 +13,7 @@ from evomerge.fitness.compute import (
     fitness_of_draws,
     make_references,
     needs_references,
+    objectives_of_draws,
 )
 from evomerge.fitness.custom import CustomObjective, References, load_objective
 from evomerge.fitness.objective import Objective, Split, Splits, TaskObjective
@@ -46,4 +47,5 @@ __all__ = [
     "make_references",
     "mean_score",
     "needs_references",
+    "objectives_of_draws",
 ]

@@ -79,21 +79,38 @@ def compute_fitness(
     return Fitness(*_mean(found), violation)
 
 
-def fitness_of_draws(
+def objectives_of_draws(
     objective: Objective, draws: Mapping[str, Floats], references: References
 ) -> Floats:
-    """Fitness for many draws of the tasks' scores at once: `{task: (B,)}` gives (B,).
+    """The M objectives for many draws of the tasks' scores at once: `{task: (B,)}` gives (M, B).
 
     Raises as `compute_objectives`; a custom objective is called B times.
     """
     if objective.custom:
         return _custom_draws(load_objective(objective.custom), objective, draws, references)
     terms_TB = np.array([_scale(t, references) * draws[t.task] for t in objective.tasks])
+    if objective.goal == "pareto":
+        return terms_TB
     if objective.goal == "worst":
-        worst: Floats = terms_TB.min(axis=0)
+        worst: Floats = terms_TB.min(axis=0, keepdims=True)
         return worst
+    return _weighted(objective, terms_TB)
+
+
+def fitness_of_draws(
+    objective: Objective, draws: Mapping[str, Floats], references: References
+) -> Floats:
+    """Fitness for many draws of the tasks' scores at once: `{task: (B,)}` gives (B,)."""
+    found_MB = objectives_of_draws(objective, draws, references)
+    if objective.goal == "pareto":
+        found_MB = _weighted(objective, found_MB)
+    mean: Floats = found_MB.mean(axis=0)
+    return mean
+
+
+def _weighted(objective: Objective, terms_TB: Floats) -> Floats:
     weights_T = np.array([task.weight for task in objective.tasks])
-    mean: Floats = weights_T @ terms_TB / weights_T.sum()
+    mean: Floats = weights_T[None] @ terms_TB / weights_T.sum()
     return mean
 
 
@@ -191,7 +208,7 @@ def _custom_draws(
     names = [task.task for task in objective.tasks]
     rows = zip(*(draws[name].tolist() for name in names), strict=True)
     found = [custom(dict(zip(names, row, strict=True)), refs) for row in rows]
-    return np.array([sum(values.values()) / len(values) for values in found])
+    return np.array([list(values.values()) for values in found]).T
 
 
 def make_references(

@@ -1,10 +1,11 @@
 """What a report shows, read from the store once; everything here is plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 
-from evomerge.fitness import Costs, Split
+from evomerge.fitness import Split
+from evomerge.insight import Insight, read_insight
 from evomerge.report.heatmap import HeatMap, heat_maps
 from evomerge.results import Results, is_baseline, label_of, read_results
 from evomerge.store.api import Store
@@ -12,19 +13,8 @@ from evomerge.store.types import (
     CandidateRecord,
     EvaluationRecord,
     EvaluationStatus,
-    Origin,
     SearchRecord,
 )
-
-
-@dataclass(frozen=True)
-class Point:
-    """One candidate of the search in the order it was asked for."""
-
-    number: int
-    label: str
-    fitness: float
-    feasible: bool
 
 
 @dataclass(frozen=True)
@@ -39,16 +29,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class ReportData:
+    """A search as a report shows it.
+
+    baselines: names and fitness on the search split, best first. scored: evaluations of all splits
+    that are complete; reused: those among them whose result was taken over from the same recipe.
+    """
+
     search: SearchRecord
     results: Results
+    insight: Insight
     recipe_yaml: str
     maps: tuple[HeatMap, ...]
-    history: tuple[Point, ...]
     baselines: tuple[tuple[str, float], ...]
-    """Names and fitness on the search split, best first."""
-    costs: Mapping[str, float]
-    """Seconds of all workers by what they were spent on."""
-    tokens: int
     scored: int
     reused: int
     failures: tuple[Failure, ...]
@@ -62,24 +54,27 @@ class ReportData:
     def created(self) -> datetime:
         return self.search.created_at
 
+    @property
+    def costs(self) -> Mapping[str, float]:
+        """Seconds of all workers by what they were spent on, without what took none."""
+        return {name: spent for name, spent in self.insight.spending.seconds.items() if spent > 0}
+
 
 def gather(store: Store, search: SearchRecord) -> ReportData:
     """Everything a report shows."""
     results = read_results(store, search)
     candidates = {candidate.id: candidate for candidate in store.candidates(search.id)}
     evaluations = store.evaluations(search.id)
-    own = [e for e in evaluations if e.copied_from is None and e.costs is not None]
+    scored = [e for e in evaluations if e.status is EvaluationStatus.SCORED]
     return ReportData(
         search=search,
         results=results,
+        insight=read_insight(store, search),
         recipe_yaml=_yaml(results),
         maps=heat_maps(results.recipe) if results.recipe else (),
-        history=_history(candidates, evaluations),
-        baselines=_baselines(candidates, evaluations),
-        costs=_costs([e.costs for e in own if e.costs]),
-        tokens=sum(e.costs.tokens for e in own if e.costs),
-        scored=sum(e.status is EvaluationStatus.SCORED for e in evaluations),
-        reused=sum(e.copied_from is not None for e in evaluations),
+        baselines=_baselines(candidates, scored),
+        scored=len(scored),
+        reused=sum(e.copied_from is not None for e in scored),
         failures=_failures(candidates, evaluations),
     )
 
@@ -95,31 +90,17 @@ def _yaml(results: Results) -> str:
 Candidates = Mapping[int, CandidateRecord]
 
 
-def _history(candidates: Candidates, evaluations: Sequence[EvaluationRecord]) -> tuple[Point, ...]:
-    pairs = [(candidates[e.candidate_id], e) for e in evaluations if e.split is Split.SEARCH]
-    return tuple(
-        Point(c.number, label_of(c), e.fitness, not e.violation)
-        for c, e in sorted(pairs, key=lambda pair: pair[0].number)
-        if c.origin is Origin.SEARCH and e.fitness is not None
-    )
-
-
 def _baselines(
-    candidates: Candidates, evaluations: Sequence[EvaluationRecord]
+    candidates: Candidates, scored: Sequence[EvaluationRecord]
 ) -> tuple[tuple[str, float], ...]:
     found = [
         (label_of(candidates[e.candidate_id]), e.fitness)
-        for e in evaluations
+        for e in scored
         if e.split is Split.SEARCH
         and e.fitness is not None
         and is_baseline(candidates[e.candidate_id])
     ]
     return tuple(sorted(found, key=lambda pair: -pair[1]))
-
-
-def _costs(costs: Sequence[Costs]) -> dict[str, float]:
-    names = [f.name for f in fields(Costs) if f.name.endswith("_seconds")]
-    return {n.removesuffix("_seconds"): sum(getattr(cost, n) for cost in costs) for n in names}
 
 
 def _failures(

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from evomerge.layout import KIND_FILTERS, kind_of
-from evomerge.recipe import Recipe, Rule, Setting
-
-_KIND_OF_MARK = {mark: kind for kind, marks in KIND_FILTERS for mark in marks if mark}
-_OUTER = ("embed", "wte", "wpe", "lm_head", "embed_out")
+from evomerge.insight.features import tensors_of
+from evomerge.recipe import Recipe, Setting
 
 
 @dataclass(frozen=True)
@@ -89,18 +86,7 @@ def _lines(setting: Setting) -> Iterator[tuple[str, tuple[float, ...]]]:
         if isinstance(rule.value, bool | str):
             continue
         values = rule.value if isinstance(rule.value, tuple) else (rule.value,)
-        yield _place(rule, alone), tuple(float(value) for value in values)
-
-
-def _place(rule: Rule, alone: bool) -> str:
-    if rule.filter in (None, "", "*"):
-        return "all tensors" if alone else "mlp and the rest"
-    assert rule.filter is not None
-    if rule.filter in _KIND_OF_MARK:
-        return _KIND_OF_MARK[rule.filter]
-    if rule.filter.endswith("norm.weight"):
-        return "final norm"
-    return kind_of(rule.filter) if any(mark in rule.filter for mark in _OUTER) else rule.filter
+        yield tensors_of(rule, alone=alone), tuple(float(value) for value in values)
 
 
 def _starts(lines: Sequence[Line], width: int) -> list[int]:

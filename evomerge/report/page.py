@@ -1,16 +1,28 @@
 """Lays a report out: the template and the few functions that it calls."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from evomerge import __version__
-from evomerge.report.charts import cost_bar, history_chart, lead_chart
+from evomerge.report.charts import (
+    cost_bar,
+    history_chart,
+    importance_chart,
+    lead_chart,
+    pareto_chart,
+    pareto_pairs,
+    share_text,
+)
+from evomerge.report.content import embedded
 from evomerge.report.data import ReportData
 
+Sizes = dict[str, Markup]
 _WIDTHS = {"wide": 900.0, "narrow": 340.0}
+_PAIR_WIDTHS = {"wide": 440.0, "narrow": 340.0}
 
 
 def render(data: ReportData) -> str:
@@ -19,23 +31,48 @@ def render(data: ReportData) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(heat=heat, seconds=seconds, breakable=breakable)
-    page = environment.from_string(template)
-    return page.render(data=data, results=data.results, charts=_charts(data), version=__version__)
+    environment.filters.update(heat=heat, seconds=seconds, breakable=breakable, share=share_text)
+    return environment.from_string(template).render(
+        data=data,
+        results=data.results,
+        insight=data.insight,
+        charts=_charts(data),
+        pairs=_pairs(data),
+        # Escaped there, so that it can stand inside a script element.
+        embedded=Markup(embedded(data)),
+        version=__version__,
+    )
 
 
-def _charts(data: ReportData) -> dict[str, dict[str, Markup]]:
+def _charts(data: ReportData) -> dict[str, Sizes]:
     """Each chart for a wide and for a narrow screen."""
+    history = partial(history_chart, data.insight.history, data.baselines)
+    importance = data.insight.importance
     draw: dict[str, Callable[[float], str]] = {
-        "leads": lambda width: lead_chart(data.results, width),
-        "history": lambda width: history_chart(data.history, data.baselines, width),
-        "costs": lambda width: cost_bar(data.costs, width),
+        "leads": partial(lead_chart, data.results),
+        "by_candidates": history,
+        "by_documents": partial(history, by_documents=True),
+        "importance": partial(importance_chart, importance.features),
+        "costs": partial(cost_bar, data.costs),
     }
-    return {
-        # Our own drawing; every text in it is escaped there.
-        name: {size: Markup(make(width)) for size, width in _WIDTHS.items()}
-        for name, make in draw.items()
-    }
+    for facet, effects in (importance.groups or {}).items():
+        draw[f"importance_{facet}"] = partial(importance_chart, effects)
+    return {name: _sizes(make, _WIDTHS) for name, make in draw.items()}
+
+
+def _pairs(data: ReportData) -> list[Sizes]:
+    """The front, two objectives at a time; a single pair has the whole width."""
+    front = data.results.front
+    if front is None:
+        return []
+    pairs = pareto_pairs(front)
+    widths = _WIDTHS if len(pairs) == 1 else _PAIR_WIDTHS
+    return [_sizes(partial(pareto_chart, front, *pair), widths) for pair in pairs]
+
+
+def _sizes(make: Callable[[float], str], widths: dict[str, float]) -> Sizes:
+    # Our own drawing; every text in it is escaped there.
+    return {size: Markup(make(width)) for size, width in widths.items()}
 
 
 def breakable(name: str) -> Markup:

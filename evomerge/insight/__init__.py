@@ -1,0 +1,74 @@
+"""What can be learned from a search beside its winner, from the store alone.
+
+`history` is its course, `importance` says which parameters mattered, `spending` where time and
+documents went. Plain values: the report draws them, the command line prints them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evomerge.errors import ResourceError
+from evomerge.fitness import Split
+from evomerge.insight.features import feature_table
+from evomerge.insight.history import Point, read_history
+from evomerge.insight.importance import Effect, Importance, parameter_importance
+from evomerge.insight.spending import Documents, Spending, read_spending
+from evomerge.store.api import Store
+from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin, SearchRecord
+
+
+@dataclass(frozen=True)
+class Insight:
+    """All of it."""
+
+    history: tuple[Point, ...]
+    importance: Importance
+    spending: Spending
+
+
+def read_insight(store: Store, search: SearchRecord) -> Insight:
+    """The insight into a search as far as it has got.
+
+    Where scikit-learn is not installed, the note of `importance` says so.
+    """
+    candidates = store.candidates(search.id)
+    evaluations = store.evaluations(search.id)
+    return Insight(
+        history=read_history(candidates, evaluations),
+        importance=read_importance(candidates, evaluations),
+        spending=read_spending(store, search.id, candidates, evaluations),
+    )
+
+
+def read_importance(
+    candidates: Sequence[CandidateRecord], evaluations: Sequence[EvaluationRecord]
+) -> Importance:
+    """What mattered among the search's candidates that have a fitness, each recipe once."""
+    found = {e.candidate_id: e for e in evaluations if e.split is Split.SEARCH}
+    unique = {
+        c.recipe_id: (c, found[c.id])
+        for c in candidates
+        if c.origin is Origin.SEARCH and c.id in found and found[c.id].fitness is not None
+    }
+    tried = list(unique.values())
+    table = feature_table([c.recipe for c, _ in tried], [c.genome for c, _ in tried])
+    fitness = np.array([e.fitness for _, e in tried], float)
+    stderr = np.array([e.fitness_stderr or 0.0 for _, e in tried], float)
+    try:
+        return parameter_importance(table, fitness, stderr)
+    except ResourceError as error:
+        return Importance(len(tried), note=f"{error.message}: {error.remedy}")
+
+
+__all__ = [
+    "Documents",
+    "Effect",
+    "Importance",
+    "Insight",
+    "Point",
+    "Spending",
+    "read_importance",
+    "read_insight",
+]

@@ -1,0 +1,21 @@
+"""Where the time went, as one bar."""
+
+from collections.abc import Mapping
+from html import escape
+
+from evomerge.report.charts.svg import rect, svg
+
+
+def cost_bar(costs: Mapping[str, float], width: float) -> str:
+    """One bar of all worker seconds, cut by what they were spent on."""
+    total = sum(costs.values())
+    if total <= 0:
+        return ""
+    body, x = [], 0.0
+    for name, seconds in costs.items():
+        part = width * seconds / total
+        title = f"{name}: {seconds:.1f} s, {100 * seconds / total:.1f} %"
+        body.append(rect(x, 0, part, 22, f"cost-{escape(name)}", title))
+        x += part
+    label = ", ".join(f"{n} {s:.1f} seconds" for n, s in costs.items())
+    return svg(width, 22, f"Worker time: {label}", body)

@@ -1,0 +1,105 @@
+"""The course of a search: fitness by candidates, or by the documents that they answered."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from evomerge.insight import Point
+from evomerge.report.charts.svg import (
+    BOTTOM,
+    LEFT,
+    MAX_POINTS,
+    RIGHT,
+    TOP,
+    Scale,
+    circle,
+    line,
+    padded,
+    path,
+    short,
+    svg,
+    text,
+    ticks,
+    y_axis,
+)
+
+Baselines = Sequence[tuple[str, float]]
+_NAMES = 108.0
+
+
+def history_chart(
+    points: Sequence[Point], baselines: Baselines, width: float, *, by_documents: bool = False
+) -> str:
+    """Search fitness of each candidate, the best so far, and the baselines as lines."""
+    if not points:
+        return ""
+    height = 300.0 if width > 500 else 260.0
+    end = width - (_NAMES if baselines else RIGHT)
+
+    def place(point: Point) -> int:
+        return point.documents if by_documents else point.number
+
+    x = Scale(place(points[0]), max(place(points[-1]), place(points[0]) + 1), LEFT + 6, end)
+    low, high = padded([*(p.fitness for p in points), *(value for _, value in baselines)])
+    y = Scale(low, high, height - BOTTOM, TOP)
+    body = [
+        *y_axis(y, LEFT, end),
+        *(text(x(t), height - 18, f"{t:g}", "tick") for t in _whole_ticks(x)),
+        text((LEFT + end) / 2, height - 2, "documents" if by_documents else "candidate", "tick"),
+        *_baseline_lines(baselines, y, end),
+        *_marks(points, place, x, y),
+        _best_so_far(points, place, x, y),
+    ]
+    return svg(width, height, _words(points, baselines), body)
+
+
+def _words(points: Sequence[Point], baselines: Baselines) -> str:
+    dropped = sum(point.dropped for point in points)
+    best = next((p.best for p in reversed(points) if p.best is not None), None)
+    return "; ".join(
+        [
+            f"Search fitness of {len(points)} candidates, {dropped} of them dropped early",
+            "none was scored on all documents" if best is None else f"best {best:.4f}",
+            *(f"{name} {value:.4f}" for name, value in baselines),
+        ]
+    )
+
+
+def _whole_ticks(x: Scale) -> list[float]:
+    return [tick for tick in ticks(x.low, x.high) if tick == int(tick)]
+
+
+def _baseline_lines(baselines: Baselines, y: Scale, end: float) -> Iterator[str]:
+    """All of them as thin lines; names beside them where there is room, from the best down."""
+    taken: list[float] = []
+    for place, (name, value) in enumerate(baselines):
+        classes = "baseline best-baseline" if place == 0 else "baseline"
+        yield line(LEFT, y(value), end, y(value), classes, f"{name}: {value:.4f}")
+        if all(abs(y(value) - other) > 12 for other in taken):
+            taken.append(y(value))
+            yield text(end + 5, y(value) + 4, short(name, 16), "tick", "start")
+
+
+def _marks(
+    points: Sequence[Point], place: Callable[[Point], int], x: Scale, y: Scale
+) -> Iterator[str]:
+    """Dots; crosses for those that lost a race, rings for those that miss a constraint."""
+    step = -(-len(points) // MAX_POINTS)
+    for point in points[::step]:
+        left, top = x(place(point)), y(point.fitness)
+        title = f"{point.label}: {point.fitness:.4f}"
+        if point.dropped:
+            cross = f"M{left - 2.5:.1f} {top - 2.5:.1f}l5 5m0-5l-5 5"
+            yield path(cross, "dropped", f"{title}, dropped early")
+        elif point.feasible:
+            yield circle(left, top, 2.6, "dot", title)
+        else:
+            yield circle(left, top, 2.6, "dot infeasible", f"{title}, misses a constraint")
+
+
+def _best_so_far(points: Sequence[Point], place: Callable[[Point], int], x: Scale, y: Scale) -> str:
+    steps, last = "", None
+    for point in points:
+        if point.best is not None and point.best != last:
+            left, top = x(place(point)), y(point.best)
+            steps += f"H{left:.1f}V{top:.1f}" if steps else f"M{left:.1f} {top:.1f}"
+            last = point.best
+    return path(f"{steps}H{x(place(points[-1])):.1f}", "best-line") if steps else ""
