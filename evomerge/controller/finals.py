@@ -42,9 +42,15 @@ def _validate(ledger: Ledger, finalists: Sequence[CandidateRecord]) -> None:
 
 
 def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
-    """The best of the search by search score, each recipe once, and the distribution's mean."""
+    """The best of the search by search score, each recipe once, and the distribution's mean.
+
+    Where every candidate lost its race, those with the best estimates: a search that found nothing
+    better than its baselines still says what it found.
+    """
     tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
     ranked = _ranked(ledger, tried, Split.SEARCH)
+    if not ranked:
+        ranked = _ranked(ledger, tried, Split.SEARCH, EvaluationStatus.DROPPED)
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
     chosen = unique[: ledger.search.spec.selection.top]
     means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
@@ -52,14 +58,17 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
 
 
 def _ranked(
-    ledger: Ledger, candidates: Sequence[CandidateRecord], split: Split
+    ledger: Ledger,
+    candidates: Sequence[CandidateRecord],
+    split: Split,
+    status: EvaluationStatus = EvaluationStatus.SCORED,
 ) -> list[CandidateRecord]:
-    """The scored ones, best first; equal ones by number."""
+    """Those of a status, the scored ones, best first; equal ones by number."""
     results = ledger.results(split)
     scored = [
         (results[candidate.id], candidate)
         for candidate in candidates
-        if results[candidate.id].status is EvaluationStatus.SCORED
+        if results[candidate.id].status is status
     ]
     scored.sort(key=lambda pair: pair[1].number)
     scored.sort(key=lambda pair: rank_key(pair[0]), reverse=True)

@@ -17,9 +17,11 @@ def _run(folder, name, **changes):
     spec = fake_spec(
         folder,
         objective={"tasks": [{"task": "alpha"}, {"task": "beta"}]},
-        strategy={"name": "random", "seed": 5, "asynchronous": False},
-        budget={"candidates": 60},
-        **changes,
+        **{
+            "strategy": {"name": "cma", "seed": 5, "population_size": 6},
+            "budget": {"candidates": 48},
+            **changes,
+        },
     )
     search, _ = simulate(url, spec, 1)
     return open_store(url), search
@@ -35,32 +37,51 @@ def _documents(store, search, split=Split.SEARCH):
     )
 
 
-def test_dropped_candidates_answer_fewer_documents_and_the_same_one_wins(tmp_path):
+def test_dropped_candidates_answer_fewer_documents_and_as_good_a_one_is_found(tmp_path):
     racing, search = _run(tmp_path, "racing")
     full, other = _run(tmp_path, "full", racing={"enabled": False})
     statuses = [e.status for e in racing.evaluations(search, Split.SEARCH)]
-    assert statuses.count(EvaluationStatus.DROPPED) > 20
-    assert _documents(racing, search) < 0.7 * _documents(full, other)
-    winners = [
-        find_winner(store.candidates(name), scored_by_split(store, name))
-        for store, name in ((racing, search), (full, other))
+    assert statuses.count(EvaluationStatus.DROPPED) > 10
+    assert _documents(racing, search) < 0.9 * _documents(full, other)
+    best = [
+        store.best(search_id=name, limit=1) for store, name in ((racing, search), (full, other))
     ]
-    assert winners[0].recipe_id == winners[1].recipe_id
+    assert abs(best[0][0].fitness - best[1][0].fitness) < 0.02
 
 
 def test_a_dropped_candidate_has_an_estimate_near_its_full_score(tmp_path):
-    racing, search = _run(tmp_path, "racing")
-    full, other = _run(tmp_path, "full", racing={"enabled": False})
+    changes = {"strategy": {"name": "random", "seed": 5}, "budget": {"candidates": 30}}
+    racing, search = _run(tmp_path, "racing", **changes)
+    full, other = _run(tmp_path, "full", racing={"enabled": False}, **changes)
     true = {
         c.number: e.fitness
         for c, e in zip(full.candidates(other), full.evaluations(other, Split.SEARCH), strict=True)
     }
     numbers = {c.id: c.number for c in racing.candidates(search)}
-    for evaluation in racing.evaluations(search, Split.SEARCH):
-        if evaluation.status is EvaluationStatus.DROPPED:
-            error = abs(evaluation.fitness - true[numbers[evaluation.candidate_id]])
-            assert evaluation.fitness_stderr > 0
-            assert error < 5 * evaluation.fitness_stderr
+    dropped = [
+        e for e in racing.evaluations(search, Split.SEARCH) if e.status is EvaluationStatus.DROPPED
+    ]
+    assert len(dropped) > 15
+    for evaluation in dropped:
+        error = abs(evaluation.fitness - true[numbers[evaluation.candidate_id]])
+        assert error < 5 * evaluation.fitness_stderr
+
+
+def test_a_search_that_never_beats_its_baselines_still_has_a_winner(tmp_path):
+    store, search = _run(
+        tmp_path,
+        "random",
+        strategy={"name": "random", "seed": 1},
+        budget={"candidates": 12},
+        space={"method": "task_arithmetic", "weight": {"range": [1.4, 1.5], "per": ["model"]}},
+    )
+    searched = [c for c in store.candidates(search) if c.origin is Origin.SEARCH]
+    on_search = {e.candidate_id: e.status for e in store.evaluations(search, Split.SEARCH)}
+    assert {on_search[c.id] for c in searched} == {EvaluationStatus.DROPPED}
+    winner = find_winner(store.candidates(search), scored_by_split(store, search))
+    assert winner is not None
+    tested = {e.candidate_id for e in store.evaluations(search, Split.TEST)}
+    assert winner.id in tested
 
 
 def test_no_finalist_and_no_baseline_is_a_dropped_one(tmp_path):
