@@ -40,3 +40,21 @@ def hypervolume(points_NM: Floats, reference_M: Floats) -> float:
     if not len(points_NM):
         return 0.0
     return float(moocore.hypervolume(points_NM, ref=reference_M, maximise=True))
+
+
+def spread_subset(points_NM: Floats, size: int) -> list[int]:
+    """At most `size` places of points that together take the most space, found one by one.
+
+    Counted from a whole range below the worst value in each objective, so that the ends of a front count
+    too. Greedy choice reaches 1 - 1/e of the best subset (Guerreiro & Fonseca 2016).
+    """
+    if len(points_NM) <= size:
+        return list(range(len(points_NM)))
+    low_M, high_M = points_NM.min(axis=0), points_NM.max(axis=0)
+    reference_M = low_M - np.where(high_M > low_M, high_M - low_M, 1.0)
+    chosen: list[int] = []
+    while len(chosen) < size:
+        rest = [place for place in range(len(points_NM)) if place not in chosen]
+        volumes = [hypervolume(points_NM[[*chosen, place]], reference_M) for place in rest]
+        chosen.append(rest[int(np.argmax(volumes))])
+    return sorted(chosen)

@@ -7,16 +7,19 @@ winner and all baselines answer the test documents, once.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from evomerge.controller.baseline_phase import ScoredBaseline
 from evomerge.controller.events import Listener, Note, PhaseStarted
 from evomerge.controller.evolution import MEAN_LABEL
 from evomerge.controller.ledger import Ledger, rank_key
 from evomerge.fitness import Split
+from evomerge.pareto import pareto_ranks, spread_subset
 from evomerge.store.types import CandidateRecord, EvaluationStatus, Origin
 
 
 def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Listener) -> None:
-    """Validate the finalists, then test the winner beside all baselines."""
+    """Validate the finalists, then test the winner, or the front, beside all baselines."""
     splits = ledger.search.spec.objective.splits
     finalists = find_finalists(ledger)
     if not finalists:
@@ -25,17 +28,44 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
     if splits.validation > 0:
         listener(PhaseStarted("validation", len(finalists)))
         _validate(ledger, finalists)
-        finalists = _ranked(ledger, finalists, Split.VALIDATION)
+        finalists = _best(ledger, finalists, Split.VALIDATION)
     if not finalists:
         listener(Note("no finalist could be scored on the validation split; there is no winner"))
     elif splits.test > 0:
+        winners = finalists if _has_several(ledger) else finalists[:1]
         rivals = [row.candidate for row in baselines]
-        listener(PhaseStarted("test", 1 + len(rivals)))
-        ledger.finish([finalists[0], *rivals], Split.TEST)
+        listener(PhaseStarted("test", len(winners) + len(rivals)))
+        ledger.finish([*winners, *rivals], Split.TEST)
+
+
+def _has_several(ledger: Ledger) -> bool:
+    return ledger.search.spec.objective.number_of_objectives > 1
+
+
+def _best(
+    ledger: Ledger, candidates: Sequence[CandidateRecord], split: Split
+) -> list[CandidateRecord]:
+    """Best first; with several objectives those alone that no other one beats."""
+    ranked = _ranked(ledger, candidates, split)
+    if not _has_several(ledger) or not ranked:
+        return ranked
+    results = ledger.results(split)
+    observed = [ledger.observe(results[candidate.id]) for candidate in ranked]
+    points_NM = -np.array([one.losses for one in observed], dtype=np.float64)
+    violations_N = np.array([one.violation for one in observed])
+    front = np.flatnonzero(pareto_ranks(points_NM, violations_N) == 0)
+    chosen = spread_subset(points_NM[front], ledger.search.spec.selection.top)
+    return [ranked[front[place]] for place in chosen]
 
 
 def _validate(ledger: Ledger, finalists: Sequence[CandidateRecord]) -> None:
-    """The chance that the best of them is dropped is the file's error, shared by all races."""
+    """The chance that the best of them is dropped is the file's error, shared by all races.
+
+    With several objectives nobody races: one that is behind in most of them may be on the front.
+    """
+    if _has_several(ledger):
+        ledger.finish(finalists, Split.VALIDATION)
+        return
     first, *others = finalists
     (leader,) = ledger.finish([first], Split.VALIDATION)
     ledger.finish(others, Split.VALIDATION, rival=ledger.rival_in(leader))
@@ -48,7 +78,7 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
     better than its baselines still says what it found.
     """
     tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
-    ranked = _ranked(ledger, tried, Split.SEARCH)
+    ranked = _best(ledger, tried, Split.SEARCH)
     if not ranked:
         ranked = _ranked(ledger, tried, Split.SEARCH, EvaluationStatus.DROPPED)
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]

@@ -121,7 +121,8 @@ def _same_search(db: Connection, candidate: CandidateRecord, split: Split) -> in
 
 def _same_scope(db: Connection, candidate: CandidateRecord, split: Split) -> int | None:
     """The first evaluation of this recipe in other searches of the scope that is scored in full."""
-    return db.scalar(_IN_SCOPE, _wanted(candidate, split))
+    found: int | None = db.scalar(_IN_SCOPE, _wanted(candidate, split))
+    return found
 
 
 def _wanted(candidate: CandidateRecord, split: Split) -> dict[str, str]:
