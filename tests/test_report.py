@@ -249,7 +249,10 @@ def pareto(tmp_path_factory):
     store = open_store(folder / "s.db")
     tasks = [{"task": "alpha"}, {"task": "beta"}, {"task": "<gamma>"}]
     spec = fake_spec(
-        folder, objective={"goal": "pareto", "tasks": tasks}, budget={"candidates": 36}
+        folder,
+        objective={"goal": "pareto", "tasks": tasks},
+        budget={"candidates": 36},
+        strategy={"name": "nsga2", "seed": 3},
     )
     search = submit_search(store, check_search(spec, store.url))
     run_search(store, search.id, make_dispatcher(spec, store.url, inline=True), ignore)

@@ -355,7 +355,7 @@ def pareto(finished):
         folder,
         objective={"tasks": tasks, "goal": "pareto"},
         budget={"candidates": 30},
-        strategy={"seed": 3},
+        strategy={"name": "nsga2", "seed": 3},
     )
     return store, run(store, spec)
 

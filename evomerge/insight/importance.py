@@ -183,7 +183,7 @@ class _Study:
         variances_B = np.maximum(weights_BN @ self._fitness_N**2 - means_B**2, 1e-300)
         explained_B = 1 - weights_BN @ errors_N / variances_B
         shares_EB = rises_EN @ weights_BN.T / 2 / variances_B
-        return [percentile_interval(row[0], row[1:]) for row in (explained_B, *shares_EB)]
+        return [percentile_interval(float(row[0]), row[1:]) for row in (explained_B, *shares_EB)]
 
 
 def _weights(fitness_N: Floats, stderr_N: Floats) -> Floats:
