@@ -88,6 +88,10 @@ CREATE TABLE evaluations (
 
 CREATE INDEX ix_evaluations_copied_from ON evaluations (copied_from);
 
+CREATE INDEX ix_evaluations_progress ON evaluations (search_id, split, status);
+
+CREATE INDEX ix_evaluations_ranked ON evaluations (search_id, split, violation, fitness);
+
 CREATE INDEX ix_evaluations_recipe_id_split ON evaluations (recipe_id, split);
 
 CREATE UNIQUE INDEX uq_evaluations_recipe_once ON evaluations (search_id, recipe_id, split) WHERE copied_from IS NULL;
@@ -111,6 +115,7 @@ CREATE TABLE outcomes (
 
 CREATE TABLE races (
     evaluation_id INTEGER NOT NULL,
+    search_id TEXT NOT NULL,
     rival_id INTEGER NOT NULL,
     dropped BOOLEAN,
     fitness DOUBLE,
@@ -119,9 +124,12 @@ CREATE TABLE races (
     CONSTRAINT pk_races PRIMARY KEY (evaluation_id),
     CONSTRAINT fk_races_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id),
     CONSTRAINT fk_races_rivals FOREIGN KEY(rival_id) REFERENCES evaluations (id),
+    CONSTRAINT fk_races_searches FOREIGN KEY(search_id) REFERENCES searches (id),
     CONSTRAINT ck_races_rival CHECK (evaluation_id <> rival_id),
     CONSTRAINT ck_races_estimate CHECK (fitness IS NULL OR COALESCE(dropped, FALSE))
 );
+
+CREATE INDEX ix_races_search_id_dropped ON races (search_id, dropped);
 
 CREATE TABLE searches (
     id TEXT NOT NULL,

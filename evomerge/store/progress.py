@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from evomerge.fitness import Split
 from evomerge.store.candidates import find_candidate
@@ -22,7 +22,7 @@ class ProgressReader(Transactions):
             Candidate.search_id == search_id, Candidate.origin == Origin.SEARCH.value
         )
         first_searched = db.scalar(first.order_by(Candidate.number).limit(1))
-        best = db.execute(_best(search_id)).one_or_none()
+        best = _find_best(db, search_id)
         return Progress(
             baselines=candidates if first_searched is None else first_searched,
             candidates=candidates,
@@ -39,17 +39,14 @@ def _following(db: Connection, search_id: str, column: Any) -> int:
     return 0 if last is None else int(last) + 1
 
 
-def _best(search_id: str) -> Any:
-    return (
-        select(Evaluation.candidate_id, Evaluation.fitness)
-        .where(
-            Evaluation.search_id == search_id,
-            Evaluation.split == Split.SEARCH.value,
-            Evaluation.violation.is_not(None),
-        )
-        .order_by(Evaluation.violation, Evaluation.fitness.desc())
-        .limit(1)
+def _find_best(db: Connection, search_id: str) -> Row[*tuple[Any, ...]] | None:
+    """The highest fitness among the smallest violations: two steps along one index."""
+    searched = (Evaluation.search_id == search_id, Evaluation.split == Split.SEARCH.value)
+    least = db.scalar(select(func.min(Evaluation.violation)).where(*searched))
+    query = select(Evaluation.candidate_id, Evaluation.fitness).where(
+        *searched, Evaluation.violation == least
     )
+    return db.execute(query.order_by(Evaluation.fitness.desc()).limit(1)).one_or_none()
 
 
 def _counts(db: Connection, search_id: str, split: Split) -> dict[str, int]:

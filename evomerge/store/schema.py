@@ -167,7 +167,7 @@ class Evaluation(Base):
         Index(None, "copied_from"),
         # What a status asks stays quick however many candidates there are.
         Index("ix_evaluations_progress", "search_id", "split", "status"),
-        Index("ix_evaluations_ranked", "search_id", "split", "violation", text("fitness DESC")),
+        Index("ix_evaluations_ranked", "search_id", "split", "violation", "fitness"),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     candidate_id: Mapped[int] = mapped_column(Key)

@@ -71,9 +71,7 @@ def _races() -> None:
 def _indexes() -> None:
     columns = ["search_id", "split"]
     op.create_index("ix_evaluations_progress", "evaluations", [*columns, "status"])
-    op.create_index(
-        "ix_evaluations_ranked", "evaluations", [*columns, "violation", sa.text("fitness DESC")]
-    )
+    op.create_index("ix_evaluations_ranked", "evaluations", [*columns, "violation", "fitness"])
 
 
 def _continue_as_before() -> None:
