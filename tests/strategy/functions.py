@@ -13,7 +13,9 @@ Function = Callable[[Genome], float]
 
 def made(name: str, dimension: int, **settings: object) -> Strategy:
     """A strategy of `StrategySpec`'s settings and `make_strategy`'s, from the middle of the box."""
-    fields = {key: settings.pop(key) for key in settings.keys() & {"seed", "sigma0", "population_size"}}
+    fields = {
+        key: settings.pop(key) for key in settings.keys() & {"seed", "sigma0", "population_size"}
+    }
     start = np.asarray(settings.pop("start", np.full(dimension, 0.5)))
     return make_strategy(StrategySpec(name=name, **fields), start, **settings)
 

@@ -9,6 +9,7 @@ class Named(StrategyConformance):
     """A strategy made as the controller makes it."""
 
     name: str
+    budget: int | None = None
 
     def make(self, problem: Problem) -> Strategy:
         size = problem.population_size or "auto"
@@ -21,13 +22,16 @@ class Named(StrategyConformance):
             problem.cells,
             ordered=problem.ordered,
             objectives=self.objectives,
-            budget=problem.budget,
+            budget=self.budget or problem.budget,
             workers=problem.workers,
         )
 
 
 class TestAuto(Named):
+    """Of a long search: short ones are the Gaussian process's, which is tested below."""
+
     name = "auto"
+    budget = 5000
 
 
 class TestCMA(Named):
