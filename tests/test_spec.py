@@ -37,7 +37,7 @@ def problem(folder: Path, text: str) -> EvomergeError:
 
 def test_the_smallest_file_gets_sensible_defaults(tmp_path: Path) -> None:
     spec = load_spec(written(tmp_path, GOOD))
-    assert spec.strategy.name == "cma"
+    assert spec.strategy.name == "auto"
     assert spec.space_spec.method == "ties"
     assert spec.objective.tasks[1].at_least == "base - 0.01"
 
