@@ -83,7 +83,7 @@ class Tally:
 def main() -> None:
     """Print one table: a row for each kind of race, then all together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--races", type=int, default=70, help="for each row")
+    parser.add_argument("--races", type=int, default=60, help="for each row")
     options = parser.parse_args()
     total: dict[str, Tally] = defaultdict(Tally)
     print(
@@ -157,7 +157,7 @@ def make_candidates(
 ) -> list[Table]:
     """Candidates in the order they come."""
     top, kinship = rng.uniform(0.55, 0.9), rng.uniform(0.2, 0.8)
-    world = [_Task.make(rng, size) for size in sizes]
+    world = [Task.make(rng, size) for size in sizes]
     far = [0.0, *(GAPS[gap] + rng.exponential(0.08, count - 1))]
     tables = [[task.answer(rng, max(0.3, top - one), kinship) for task in world] for one in far]
     rng.shuffle(tables)
@@ -171,7 +171,7 @@ def make_candidates(
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """Documents with a difficulty, a slope, and the luck that all candidates may share."""
 
     hardness: Floats
@@ -180,9 +180,10 @@ class _Task:
     guess: Floats
 
     @classmethod
-    def make(cls, rng: np.random.Generator, size: int) -> "_Task":
+    def make(cls, rng: np.random.Generator, size: int, spread: float = 1.5) -> "Task":
+        """Documents at random; `spread` is the standard deviation of their difficulty."""
         return cls(
-            rng.normal(0, 1.5, size),
+            rng.normal(0, spread, size),
             rng.lognormal(0, 0.3, size),
             rng.logistic(size=size),
             rng.random(size),

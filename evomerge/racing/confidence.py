@@ -21,7 +21,7 @@ import numpy as np
 
 from evomerge.fitness import Floats
 
-HORIZONS_G = np.array([1 / 4, 1 / 8, 1 / 16, 1 / 32])
+HORIZONS_G = np.array([1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64])
 """The part of all rounds after which each gambler hopes to be rich."""
 _MOST = 0.95
 """No gambler risks more than this part of its wealth."""

@@ -20,7 +20,8 @@ class RacePlan:
     documents of values in [0, 1]. factors: what one point of each task's mean adds to fitness (bigger
     fitness is better, so a factor is negative where a metric should be small). error: the chance that
     a candidate at least as good as the rival is dropped. blocks: into how many parts the split is cut.
-    seed: of the shuffle, one for the whole search.
+    seed: of the shuffle, one for the whole search. lead_after: from this share of the documents on a
+    candidate that does not lead leaves too; with 1 the error alone decides.
     """
 
     rival: tuple[TaskOutcomes, ...]
@@ -29,6 +30,7 @@ class RacePlan:
     error: float
     blocks: int
     seed: int
+    lead_after: float = 1.0
 
     @property
     def layout(self) -> Layout:

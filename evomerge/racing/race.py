@@ -1,4 +1,10 @@
-"""A race: whether a candidate can still be as good as a rival that has answered every document."""
+"""A race: whether a candidate can still be as good as a rival that has answered every document.
+
+Two rules let a candidate go. It has lost where the bets against it say so, with a stated error, however
+often one looks. And once it has answered a good part of the documents it must lead: one that is level with
+the best so far would cost the whole split to tell apart, and what its answers have told the strategy by
+then is worth more than the rest of them. That rule promises nothing about a single candidate.
+"""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +41,7 @@ class Race:
     """
 
     def __init__(self, plan: RacePlan) -> None:
-        self._error = plan.error
+        self._error, self._lead_after = plan.error, plan.lead_after
         self._track = make_track(plan)
 
     @property
@@ -49,7 +55,9 @@ class Race:
         answers_RT = self._answers(outcomes)
         if self._track is None or answers_RT is None:
             return False
-        return _is_below(make_draws(self._track.field, answers_RT), self._error)
+        if _is_below(make_draws(self._track.field, answers_RT), self._error):
+            return True
+        return self._must_lead(answers_RT) and self._lead(answers_RT) <= 0
 
     def judge(self, outcomes: Sequence[TaskOutcomes]) -> Verdict:
         """All that outcomes so far, of documents in any order, say of the lead."""
@@ -58,8 +66,18 @@ class Race:
             return Verdict(dropped=False)
         draws = make_draws(self._track.field, answers_RT)
         low, high = lower_bound(draws, self._error), upper_bound(draws, self._error)
-        lead, _ = estimate_lead(self._track.field, answers_RT)
+        lead = self._lead(answers_RT)
         return Verdict(_is_below(draws, self._error), lead, low, high)
+
+    def _must_lead(self, answers_RT: Floats) -> bool:
+        assert self._track is not None
+        there_RT = self._track.field.there_RT
+        answered = there_RT[: len(answers_RT)].sum()
+        return bool(answered >= self._lead_after * there_RT.sum())
+
+    def _lead(self, answers_RT: Floats) -> float:
+        assert self._track is not None
+        return estimate_lead(self._track.field, answers_RT)[0]
 
     def _answers(self, outcomes: Sequence[TaskOutcomes]) -> Floats | None:
         """At least one full round, or None."""
