@@ -86,12 +86,14 @@ class RacingSpec(Frozen):
     Documents are answered in blocks, the same shuffled blocks for every candidate. After each, one that
     is worse than the candidate it has to beat, at the given error, answers no more.
 
-    error: the chance that the search's true winner is dropped. blocks: into how many parts the
-        search split is cut.
+    error: the chance that the search's true winner is dropped for being worse. lead_after: from this
+        share of the documents on a candidate leaves also if it does not lead; 1: `error` alone
+        decides. blocks: into how many parts the search split is cut.
     """
 
     enabled: bool = True
     error: float = Field(0.05, gt=0, lt=0.5)
+    lead_after: float = Field(0.2, gt=0, le=1)
     blocks: int = Field(10, ge=2)
 
 

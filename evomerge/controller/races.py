@@ -95,7 +95,8 @@ class Races:
         On the search split the winner races once. Among finalists it may lose to any other one.
         """
         racing = self._spec.racing
-        races = 1 if split is Split.SEARCH else self._spec.selection.top
+        searching = split is Split.SEARCH
+        races = 1 if searching else self._spec.selection.top
         return RacePlan(
             rival=self._outcomes(rival),
             metrics=self._metrics(rival),
@@ -103,6 +104,7 @@ class Races:
             error=racing.error / races,
             blocks=racing.blocks,
             seed=self._spec.strategy.seed,
+            lead_after=racing.lead_after if searching else 1.0,
         )
 
     def estimate(self, evaluation: EvaluationRecord, references: References) -> Fitness:
