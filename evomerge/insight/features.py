@@ -7,7 +7,7 @@ Shapes: N candidates, F features.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +27,21 @@ _KIND_OF_MARK = {mark: kind for kind, marks in KIND_FILTERS for mark in marks if
 class Feature:
     """A number in which recipes differ: a parameter, of which model, in which tensors and layers.
 
-    None where it holds for all; layers are the first and the last one.
+    None where it holds for all; layers are the first and the last one. also: other places that get the
+    same value in every recipe.
     """
 
     parameter: str
     model: str | None = None
     tensors: str | None = None
     layers: tuple[int, int] | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """`weight · code · attention · layers 0–3`."""
         parts = (self.parameter, self.model, self.tensors, self.layers_label)
-        return " · ".join(part for part in parts if part)
+        return " + ".join((" · ".join(part for part in parts if part), *self.also))
 
     @property
     def layers_label(self) -> str | None:
@@ -68,7 +70,7 @@ def feature_table(
     flat = all(recipe.models for recipe in recipes)
     columns = _recipe_columns(recipes) if flat else _gene_columns(genomes)
     kept = {f: values for f, values in columns.items() if len(np.unique(values)) > 1}
-    merged = _merged(kept)
+    merged = _without_twins(_merged(kept))
     table_FN = np.array(list(merged.values())).reshape(len(merged), len(recipes))
     return FeatureTable(tuple(merged), table_FN.T)
 
@@ -154,6 +156,25 @@ def _merged(columns: dict[Feature, Floats]) -> dict[Feature, Floats]:
         merged[feature] = values
         last = feature
     return merged
+
+
+def _without_twins(columns: dict[Feature, Floats]) -> dict[Feature, Floats]:
+    """Columns of one parameter and model that are equal in every recipe are one feature: the layers'."""
+    found: dict[tuple[str | None, ...], list[Feature]] = {}
+    for feature, values in columns.items():
+        key = (feature.parameter, feature.model, str(values.tolist()))
+        found.setdefault(key, []).append(feature)
+    single = {}
+    for twins in found.values():
+        first = max(twins, key=lambda twin: twin.layers is not None)
+        others = [twin for twin in twins if twin is not first]
+        also = tuple(_place(twin) for twin in others if _place(twin))
+        single[replace(first, also=also)] = columns[first]
+    return single
+
+
+def _place(feature: Feature) -> str:
+    return " ".join(part for part in (feature.tensors, feature.layers_label) if part)
 
 
 def _continues(one: Feature, other: Feature) -> bool:

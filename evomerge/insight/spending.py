@@ -36,9 +36,9 @@ class Spending:
     """Worker time and documents.
 
     seconds: of all workers, by what they were spent on: `merge`, `load`, `forward` and `overhead` of
-        results that count; `lost`, attempts that failed or came to nothing; `starting`, the rest of
-        what workers were busy with, engines above all; `waiting`, between a worker's first and last
-        attempt, with nothing to do.
+        results that count; `lost`, attempts that failed or came to nothing; `other`, the rest of what
+        workers were busy with: starting engines, writing results; `waiting`, between a worker's first
+        and last attempt, with nothing to do.
     """
 
     seconds: Mapping[str, float]
@@ -68,7 +68,7 @@ def read_spending(
     present = sum(row["present_seconds"] for row in workers)
     rest = {
         "lost": lost,
-        "starting": max(0.0, busy - lost - sum(own.values())),
+        "other": max(0.0, busy - lost - sum(own.values())),
         "waiting": max(0.0, present - busy),
     }
     return Spending(

@@ -19,7 +19,7 @@ _COSTS = {
     "forward": "#2f9e77",
     "overhead": "#c98a1b",
     "lost": "#b3372f",
-    "starting": "#8a939c",
+    "other": "#8a939c",
     "waiting": "#d5dadf",
 }
 Draw = Callable[[Any], None]
@@ -156,10 +156,13 @@ def _heat(heat: HeatMap) -> Draw:
     values = [[row.values[min(n, len(row.values) - 1)] for n in range(width)] for row in heat.rows]
 
     def onto(axes: Any) -> None:
-        axes.imshow(values, cmap="PuOr_r", vmin=-heat.peak, vmax=heat.peak, aspect="auto")
+        axes.imshow(
+            values, cmap="PuOr_r", vmin=-1.2 * heat.peak, vmax=1.2 * heat.peak, aspect="auto"
+        )
         for y, row in enumerate(values):
             for x, value in enumerate(row):
-                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7)
+                ink = "white" if abs(value) > 0.7 * heat.peak else "black"
+                axes.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
         axes.set_xticks(range(width), heat.columns or ("all layers",), fontsize=7)
         axes.set_yticks(range(len(values)), [f"{r.model} {r.place}" for r in heat.rows], fontsize=7)
         axes.set_title(heat.parameter, fontsize=10)

@@ -56,6 +56,17 @@ def test_filters_are_named_as_kinds_of_tensors():
     }
 
 
+def test_places_that_always_get_the_same_value_are_one_feature():
+    rules = [
+        (Rule(filter="norm.weight", value=low), Rule(value=(low, high)))
+        for low, high in ((0.1, 0.2), (0.3, 0.3))
+    ]
+    assert columns(*(recipe(x=rule) for rule in rules)) == {
+        "weight · x · mlp and the rest · layer 0 + final norm": [0.1, 0.3],
+        "weight · x · mlp and the rest · layer 1": [0.2, 0.3],
+    }
+
+
 def test_methods_options_and_switches_become_numbers():
     found = columns(
         recipe("ties", {"election": constant("sum"), "normalize": constant(True)}, x=0.1),

@@ -61,9 +61,10 @@ def lead_text(row: Row) -> str:
 
 def share_text(share: Estimate) -> str:
     """`12 % (8 to 17)`."""
-    if share.low is None or share.high is None:
-        return f"{share.value:.0%}"
-    return f"{100 * share.value:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    percent = [None if v is None else round(100 * v) for v in (share.value, share.low, share.high)]
+    if None in percent:
+        return f"{percent[0]} %"
+    return f"{percent[0]} % ({percent[1]} to {percent[2]})"
 
 
 def _chart(what: str, lines: Sequence[_Line], width: float, *, signed: bool) -> str:
