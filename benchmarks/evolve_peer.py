@@ -134,7 +134,7 @@ class Peer:
         budget = sum(reference.phases[name].cpu_seconds for name in ("baselines", "search"))
         candidates = self.record(seed, budget)
         best = incumbents(candidates)
-        target = tested_winner(self.bench.store("reference"), reference)
+        target = tested_winner(self.bench.store("reference", seed), reference)
         objective = self.bench.spec.objective
         wanted = bar(objective, target)
         tested = test(self.bench.evaluator, parse_recipe(best[-1].recipe))
@@ -156,7 +156,11 @@ class Peer:
     def _ours(self, seed: int) -> Tested | None:
         """The winner of our search with the same seed, where there is one."""
         file = self.bench.out / f"{self.bench.zoo}-ours-{seed}.json"
-        return tested_winner(self.bench.store("ours"), Run.load(file)) if file.is_file() else None
+        return (
+            tested_winner(self.bench.store("ours", seed), Run.load(file))
+            if file.is_file()
+            else None
+        )
 
 
 def incumbents(candidates: Sequence[Candidate]) -> list[Candidate]:

@@ -16,6 +16,7 @@ docs/search_efficiency.md.
 
 import argparse
 import os
+import shutil
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -49,9 +50,10 @@ KINDS = ("reference", "ours")
 
 
 class Bench:
-    """One zoo: its spec, and for each kind of search a store with a worker that writes to it.
+    """One zoo: its spec, its stores, and one live engine for all of them.
 
-    The kinds keep apart, or a race of ours would be cut short by a full score that the reference left.
+    References share a store. Each run of ours has one of its own that holds the scored baselines and
+    nothing else: what other runs have scored would be free, and its budget would buy more than a tenth.
     """
 
     def __init__(self, zoo: str, out: Path, engine: str) -> None:
@@ -59,18 +61,33 @@ class Bench:
         spec = load_spec(build_zoo(config=ZOOS[zoo]).search_file)
         named = spec.engine.model_copy(update={"name": engine})
         self.spec = spec.model_copy(update={"engine": named})
-        self._workers: dict[str, Worker] = {}
 
-    def store(self, kind: str) -> SQLStore:
-        """The store of a kind, made where there is none."""
-        return open_store(str(self.out / f"{self.zoo}-{kind}.db"))
+    def store(self, kind: str, seed: int) -> SQLStore:
+        """The store of a run, made where there is none."""
+        if kind == "reference":
+            return open_store(str(self.out / f"{self.zoo}-reference.db"))
+        file = self.out / f"{self.zoo}-ours-{seed}.db"
+        if not file.is_file():
+            shutil.copyfile(self._baselines(), file)
+        return open_store(str(file))
 
-    def worker(self, kind: str) -> Worker:
-        """Writes to the store of its kind; both share the engine."""
-        if kind not in self._workers:
-            self._workers[kind] = Worker(self.store(kind), lambda: self.evaluator)
-            self._workers[kind].prepare()
-        return self._workers[kind]
+    def _baselines(self) -> Path:
+        """A store with the baselines on all splits, and one candidate: the start."""
+        file = self.out / f"{self.zoo}-baselines.db"
+        if not file.is_file():
+            draft = file.with_suffix(".part")
+            one = {"strategy": StrategySpec(name="random"), "budget": Budget(candidates=1)}
+            store = open_store(str(draft))
+            self._search("baselines", self.spec.model_copy(update=one), store, 0)
+            store.close()
+            draft.rename(file)
+        return file
+
+    def _search(self, kind: str, spec: SearchSpec, store: SQLStore, seed: int) -> Run:
+        print(f"{self.zoo}: {kind}, seed {seed}", file=sys.stderr, flush=True)
+        worker = Worker(store, lambda: self.evaluator)
+        worker.prepare()
+        return search(self.zoo, kind, spec, store, worker, seed)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -82,8 +99,7 @@ class Bench:
         file = self.out / f"{self.zoo}-{kind}-{seed}.json"
         if not file.is_file():
             spec = self.reference(seed) if kind == "reference" else self.ours(seed)
-            print(f"{self.zoo}: {kind}, seed {seed}", file=sys.stderr, flush=True)
-            search(self.zoo, kind, spec, self.store(kind), self.worker(kind), seed).save(file)
+            self._search(kind, spec, self.store(kind, seed), seed).save(file)
         return Run.load(file)
 
     def reference(self, seed: int) -> SearchSpec:
@@ -97,10 +113,10 @@ class Bench:
         )
 
     def ours(self, seed: int) -> SearchSpec:
-        """Defaults, with a tenth of the tokens; one candidate is left for the distribution's mean, which
-        is scored at the end of every search."""
+        """Defaults, with a tenth of the tokens. Two candidates are taken off it: the start, which the
+        store of baselines holds, and the distribution's mean, which is scored when the budget is spent."""
         spent = self.run("reference", seed).phases["search"]
-        tokens = spent.tokens // SHARE - spent.tokens // spent.evaluations
+        tokens = spent.tokens // SHARE - 2 * spent.tokens // spent.evaluations
         return self.spec.model_copy(
             update={
                 "strategy": StrategySpec(seed=seed),
@@ -112,8 +128,8 @@ class Bench:
     def pair(self, seed: int) -> Pair:
         """Both runs of a seed, compared."""
         reference, ours = self.run("reference", seed), self.run("ours", seed)
-        target = tested_winner(self.store("reference"), reference)
-        winner = tested_winner(self.store("ours"), ours)
+        target = tested_winner(self.store("reference", seed), reference)
+        winner = tested_winner(self.store("ours", seed), ours)
         return Pair(
             reference=reference,
             ours=ours,
@@ -124,7 +140,7 @@ class Bench:
 
     def _mark(self, run: Run, wanted: float) -> Mark:
         file = self.out / f"{self.zoo}-{run.kind}-{run.seed}-mark.json"
-        return find_mark(file, run, self.store(run.kind), self.test_score, wanted)
+        return find_mark(file, run, self.store(run.kind, run.seed), self.test_score, wanted)
 
     def test_score(self, recipe: Recipe) -> float:
         """A recipe's fitness on the test documents, made now."""

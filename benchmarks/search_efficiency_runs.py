@@ -2,7 +2,7 @@
 
 Documents are counted by the answers that each evaluation holds, also where the evaluation was taken
 over from an earlier search of the same store: a run is charged for everything it would have scored in
-a store of its own. Seconds are those that passed, plus the stored cost of what was taken over. Baselines
+an empty store. Seconds are those that passed, plus the stored cost of what was taken over. Baselines
 and finals are counted apart.
 """
 
