@@ -34,6 +34,7 @@ ERROR = 0.05
 BLOCKS = 10
 LOOKS = BLOCKS - 1
 GUESS = 0.25
+ROUNDING = 1e-12
 SPLITS = {
     "1 task, 200 documents": (200,),
     "3 tasks of 300": (300, 300, 300),
@@ -119,11 +120,10 @@ def run_race(
         tally.answered += sum(sizes)
         lost = False
         for one in range(1, count):
-            answered, dropped = _run(
-                tables[one], tables[best], seed, test, truth[one] < truth[best]
-            )
+            behind = truth[one] < truth[best] - ROUNDING
+            answered, dropped = _run(tables[one], tables[best], seed, test, behind)
             tally.answered += answered
-            lost |= dropped and truth[one] >= max(truth) - 1e-12
+            lost |= dropped and truth[one] >= max(truth) - ROUNDING
             if not dropped and truth[one] > truth[best]:
                 best = one
         tally.lost += lost
