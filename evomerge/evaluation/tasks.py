@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.errors import Problems, TaskError, did_you_mean
-from evomerge.evaluation.public_tests import public_test
+from evomerge.evaluation.public_tests import public_dataset, public_test
 from evomerge.evaluation.splits import split_documents
 from evomerge.fitness import Objective, Split, TaskObjective
 
@@ -66,6 +66,7 @@ def _load(wanted: TaskObjective, objective: Objective, where: str) -> LoadedTask
     task = _build(wanted.task, objective, where)
     _check_kind(wanted.task, task, where)
     _check_shots(wanted.task, task, objective, where)
+    _check_documents(wanted.task, task, objective, where)
     metric, direction = resolve_metric(wanted, task, where)
     documents = list(task.eval_docs)
     splits = split_documents(documents, objective.splits, objective.limit)
@@ -83,6 +84,8 @@ def _build(name: str, objective: Objective, where: str) -> Any:
             where=where,
             remedy="name its tasks one by one, each with its own weight",
         )
+    if manager is not _own_manager(objective):
+        _refuse_benchmark(objective, f"{name!r} is {_known_as(name)}", where)
     try:
         (task,) = manager.load([name])["tasks"].values()
     except Exception as error:  # lm-eval and datasets raise anything here
@@ -95,7 +98,7 @@ def _build(name: str, objective: Objective, where: str) -> Any:
 
 
 def _find(name: str, objective: Objective, where: str) -> Any:
-    own = _manager(objective.include_path) if objective.include_path else None
+    own = _own_manager(objective)
     if own and name in own.task_index:
         return own
     if objective.include_path and not objective.include_path.is_dir():
@@ -107,14 +110,37 @@ def _find(name: str, objective: Objective, where: str) -> Any:
     known = _manager(None)
     if name not in known.task_index:
         raise _unknown(name, own.all_tasks if own else [], known.all_tasks, where)
+    return known
+
+
+def _own_manager(objective: Objective) -> Any:
+    return _manager(objective.include_path) if objective.include_path else None
+
+
+def _known_as(name: str) -> str:
     benchmark = public_test(name)
-    if benchmark and not objective.accept_benchmark_tests:
+    return f"the public benchmark {benchmark}" if benchmark else "one of lm-eval's own benchmarks"
+
+
+def _refuse_benchmark(objective: Objective, what: str, where: str) -> None:
+    if not objective.accept_benchmark_tests:
         raise TaskError(
-            f"{name!r} is the public benchmark {benchmark}: searching on its test set spoils it",
+            f"{what}: searching on its test set spoils it",
             where=where,
             remedy="use documents of your own, or set objective.accept_benchmark_tests: true",
         )
-    return known
+
+
+def _check_documents(name: str, task: Any, objective: Objective, where: str) -> None:
+    """A task file of one's own may read a benchmark's documents under another name."""
+    config = task.config
+    split = config.test_split if task.has_test_docs() else config.validation_split
+    benchmark = public_dataset(str(config.dataset_path), split)
+    if benchmark:
+        what = (
+            f"{name!r} reads {split!r} of {config.dataset_path}, the public benchmark {benchmark}"
+        )
+        _refuse_benchmark(objective, what, where)
 
 
 def _unknown(name: str, own: list[str], known: list[str], where: str) -> TaskError:

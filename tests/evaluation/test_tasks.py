@@ -8,7 +8,7 @@ import pytest
 from evomerge.errors import Problems, TaskError
 from evomerge.evaluation import tasks
 from evomerge.evaluation.fake import pin_fake
-from evomerge.evaluation.public_tests import public_test
+from evomerge.evaluation.public_tests import public_dataset, public_test
 from tests.evaluation.conftest import make_spec
 
 NAMES = {"base": "base", "one": "one", "two": "two"}
@@ -143,6 +143,42 @@ def test_a_public_test_set_is_no_fitness_function(task_folder, lm_eval_list):
     (problem,) = problems(task_folder, "gsm8k")
     assert "public benchmark" in problem.message
     assert "accept_benchmark_tests" in problem.remedy
+
+
+def test_every_task_of_lm_evals_own_is_a_benchmark_known_by_name_or_not(task_folder, lm_eval_list):
+    lm_eval_list()
+    (problem,) = problems(task_folder, "my_task")
+    assert "one of lm-eval's own benchmarks" in problem.message
+
+
+def test_a_benchmark_read_under_another_name_is_known_by_its_dataset(task_folder, monkeypatch):
+    monkeypatch.setattr(
+        tasks, "public_dataset", lambda path, split: "gsm8k" if path == "json" else None
+    )
+    (problem,) = problems(task_folder, "letters")
+    assert "'letters' reads 'test' of json, the public benchmark gsm8k" in problem.message
+    assert problems(task_folder, "letters", accept_benchmark_tests=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "benchmark"),
+    [
+        ("openai/gsm8k", "test", "gsm8k"),
+        ("allenai/ai2_arc", "validation", "ai2_arc"),
+        ("Rowan/hellaswag", "validation", "hellaswag"),
+        ("cais/mmlu", "test[:100]", "mmlu"),
+        ("openai/gsm8k", "train", None),
+        ("openai/gsm8k", "train[90%:]", None),
+        ("our-team/support", "test", None),
+        ("json", "test", None),
+        ("./gsm8k", "test", None),
+        ("/data/gsm8k", "test", None),
+    ],
+)
+def test_datasets_of_benchmarks_are_recognised_and_their_training_documents_are_free(
+    path, split, benchmark
+):
+    assert public_dataset(path, split) == benchmark
 
 
 @pytest.mark.parametrize(
