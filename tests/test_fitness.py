@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from evomerge.controller.events import ignore
 from evomerge.errors import TaskError
 from evomerge.fitness import (
     Fitness,
@@ -25,6 +26,10 @@ from evomerge.fitness import (
     mean_score,
     needs_references,
 )
+from evomerge.results import read_results
+from evomerge.service import check_search, make_dispatcher, run_search, submit_search
+from evomerge.store import open_store
+from tests.support import fake_spec
 
 
 def objective(*tasks: TaskObjective, **more: object) -> Objective:
@@ -327,3 +332,26 @@ def test_a_function_that_cannot_be_used_is_named(installed: None, name: str, sai
 def test_a_package_that_is_not_there_is_asked_for() -> None:
     with pytest.raises(TaskError, match="no installed package registers"):
         _ = objective(A, custom="nobody_has_it").number_of_objectives
+
+
+def test_a_search_for_an_objective_that_nobody_has_is_refused_before_it_starts(tmp_path) -> None:
+    spec = fake_spec(tmp_path, objective={"tasks": [{"task": "alpha"}], "custom": "nobody_has_it"})
+    with pytest.raises(TaskError, match="no installed package registers"):
+        check_search(spec, str(tmp_path / "s.db"))
+
+
+def test_a_search_climbs_an_objective_of_another_package(installed: None, tmp_path) -> None:
+    tasks = [{"task": "alpha"}, {"task": "beta"}]
+    spec = fake_spec(
+        tmp_path, objective={"tasks": tasks, "custom": "harmonic"}, budget={"candidates": 12}
+    )
+    store = open_store(tmp_path / "s.db")
+    search = submit_search(store, check_search(spec, store.url))
+    run_search(store, search.id, make_dispatcher(spec, store.url, inline=True), ignore)
+    results = read_results(store, store.search(search.id))
+    store.close()
+    assert "in the objective 'harmonic' on" in results.sentence
+    for row in results.rows:
+        expected = 2 / sum(1 / score.value for score in row.scores.values())
+        assert row.fitness.value == pytest.approx(expected)
+        assert row.fitness.low < row.fitness.value < row.fitness.high

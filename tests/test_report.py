@@ -13,7 +13,7 @@ from evomerge.controller.events import ignore
 from evomerge.errors import NotFoundError, ResourceError
 from evomerge.fitness import Split
 from evomerge.insight import Effect, Importance, Point
-from evomerge.recipe import Recipe, Rule, Source, constant
+from evomerge.recipe import Recipe, Rule, Slice, Source, constant
 from evomerge.report import write_figures, write_json, write_report
 from evomerge.report.charts import (
     Scale,
@@ -25,7 +25,7 @@ from evomerge.report.charts import (
     ticks,
 )
 from evomerge.report.data import Failure, gather
-from evomerge.report.heatmap import heat_maps
+from evomerge.report.heatmap import heat_maps, stacked_layers
 from evomerge.report.page import render
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.store import open_store
@@ -374,3 +374,14 @@ def test_options_are_not_drawn():
         parameters={"election": constant("count"), "scope": constant("model")},
     )
     assert [found.parameter for found in heat_maps(recipe)] == ["weight"]
+
+
+def test_a_stack_is_shown_as_runs_of_layers():
+    def run(model, start, end):
+        return Slice(sources=(Source(model=f"/models/{model}", layer_range=(start, end)),))
+
+    slices = (run("x", 0, 2), run("x", 2, 4), run("y", 3, 4), run("x", 1, 3))
+    stack = Recipe(merge_method="passthrough", slices=slices)
+    assert stacked_layers(stack) == (("x", "0–3"), ("y", "3"), ("x", "1–2"))
+    mixed = Slice(sources=(*slices[0].sources, *run("y", 0, 2).sources))
+    assert stacked_layers(Recipe(merge_method="ties", slices=(mixed,))) == ()

@@ -57,6 +57,7 @@ def preflight(
             problems += _engine_problems(spec, base)
         if here:
             problems += check_machine(spec, base, store_folder)
+    problems += _objective_problems(spec)
     problems += _task_problems(spec)
     if not problems and spec.engine.name != "fake":
         problems += _weight_problems(indexes)
@@ -130,6 +131,14 @@ def _engine_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageE
             where="engine.max_model_len",
             remedy=f"set it to {longest} or less",
         )
+
+
+def _objective_problems(spec: SearchSpec) -> Iterator[UsageError]:
+    """An objective of another package is looked for before anything is scored for it."""
+    try:
+        _ = spec.objective.number_of_objectives
+    except UsageError as problem:
+        yield problem
 
 
 def _task_problems(spec: SearchSpec) -> list[UsageError]:

@@ -28,6 +28,7 @@ def report_content(data: ReportData) -> dict[str, Any]:
         "results": results,
         "recipe": None if results.recipe is None else to_config(results.recipe),
         "heat_maps": data.maps,
+        "stack": [{"model": model, "layers": layers} for model, layers in data.stack],
         "baselines": [{"label": name, "search_fitness": value} for name, value in data.baselines],
         "history": data.insight.history,
         "importance": data.insight.importance,

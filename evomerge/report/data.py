@@ -6,7 +6,7 @@ from datetime import datetime
 
 from evomerge.fitness import Split
 from evomerge.insight import Insight, read_insight
-from evomerge.report.heatmap import HeatMap, heat_maps
+from evomerge.report.heatmap import HeatMap, heat_maps, stacked_layers
 from evomerge.results import Results, is_baseline, label_of, read_results
 from evomerge.store.api import Store
 from evomerge.store.types import (
@@ -31,6 +31,7 @@ class Failure:
 class ReportData:
     """A search as a report shows it.
 
+    stack: models and their layers from the first to the last, where the recipe stacks layers.
     baselines: names and fitness on the search split, best first. scored: evaluations of all splits
     that are complete; reused: those among them whose result was taken over from the same recipe.
     """
@@ -40,6 +41,7 @@ class ReportData:
     insight: Insight
     recipe_yaml: str
     maps: tuple[HeatMap, ...]
+    stack: tuple[tuple[str, str], ...]
     baselines: tuple[tuple[str, float], ...]
     scored: int
     reused: int
@@ -72,6 +74,7 @@ def gather(store: Store, search: SearchRecord) -> ReportData:
         insight=read_insight(store, search),
         recipe_yaml=_yaml(results),
         maps=heat_maps(results.recipe) if results.recipe else (),
+        stack=stacked_layers(results.recipe) if results.recipe else (),
         baselines=_baselines(candidates, scored),
         scored=len(scored),
         reused=sum(e.copied_from is not None for e in scored),

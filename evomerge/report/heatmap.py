@@ -1,5 +1,7 @@
 """The best recipe as tables of numbers: for each parameter, models and tensor kinds by layers.
 
+Stacks of layers are shown as their runs.
+
 Read from the recipe's rules alone, as the models may be gone. Neighbouring layers with equal values
 in all rows become one column.
 """
@@ -97,3 +99,22 @@ def _starts(lines: Sequence[Line], width: int) -> list[int]:
 
 def _span(start: int, end: int) -> str:
     return f"{start}" if end - start == 1 else f"{start}–{end - 1}"
+
+
+def stacked_layers(recipe: Recipe) -> tuple[tuple[str, str], ...]:
+    """A stack of slices from the first layer to the last: models and their layers, in runs.
+
+    Empty for other recipes, and for slices that mix models.
+    """
+    slices = recipe.slices or ()
+    if any(len(one.sources) != 1 or one.sources[0].layer_range is None for one in slices):
+        return ()
+    runs: list[tuple[str, int, int]] = []
+    for one in slices:
+        source = one.sources[0]
+        assert source.layer_range is not None
+        start, end = source.layer_range
+        if runs and runs[-1][0] == source.model and runs[-1][2] == start:
+            start = runs.pop()[1]
+        runs.append((source.model, start, end))
+    return tuple((Path(model).name, _span(start, end)) for model, start, end in runs)
