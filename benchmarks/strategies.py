@@ -30,7 +30,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -145,11 +144,11 @@ def direct_cma(run: Run, evaluations: int, *, diagonal: bool = False, restart: s
     options = {"bounds": [0, 1], "seed": run.seed + 1, "verbose": -9, "CMA_diagonal": diagonal}
     if restart:
         options |= {"maxfevals": evaluations}
-        generator = np.random.default_rng([run.seed, 0xBF])
-        starts = chain([run.case.start], iter(lambda: generator.random(run.case.dimension), None))
+        starts = [*np.random.default_rng([run.seed, 0xBF]).random((50, len(run.case.start)))]
+        starts.append(run.case.start)
         found, _ = cma.fmin2(
             run.loss,
-            lambda: next(starts),
+            starts.pop,  # the case's own first
             SIGMA0,
             options,
             restarts=9,

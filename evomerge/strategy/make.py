@@ -1,7 +1,12 @@
-"""From a search file's `strategy:` to a strategy, and what `auto` stands for."""
+"""From a search file's `strategy:` to a strategy.
+
+Each is imported when it is made: the libraries behind them take a second to load, which no command that
+only looks at a search should wait for.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,17 +14,11 @@ from evomerge.errors import SpecError
 from evomerge.space import Genome
 from evomerge.spec import StrategySpec
 from evomerge.strategy.base import Strategy
-from evomerge.strategy.catcma import CatCMADistribution
 from evomerge.strategy.cells import Cells
 from evomerge.strategy.choice import choose
-from evomerge.strategy.cma_es import CMADistribution
-from evomerge.strategy.generational import GenerationalStrategy
-from evomerge.strategy.gp import GaussianProcessStrategy
-from evomerge.strategy.grid import GridStrategy
-from evomerge.strategy.lra_cma import LRADistribution
-from evomerge.strategy.nsga2 import NSGA2Strategy
-from evomerge.strategy.random_search import RandomStrategy
-from evomerge.strategy.restarts import RestartingStrategy, RunSettings
+
+if TYPE_CHECKING:
+    from evomerge.strategy.cma_es import CMADistribution
 
 _BLIND = ("random", "grid")
 """Strategies that never look at a loss, and so take any number of them."""
@@ -96,14 +95,20 @@ def make_strategy(
 
 
 def _make_cma(task: _Task) -> Strategy:
+    from evomerge.strategy.generational import GenerationalStrategy
+
     return GenerationalStrategy(lambda mean: _cma(task, mean), task.start)
 
 
 def _make_sep_cma(task: _Task) -> Strategy:
+    from evomerge.strategy.generational import GenerationalStrategy
+
     return GenerationalStrategy(lambda mean: _cma(task, mean, diagonal=True), task.start)
 
 
-def _cma(task: _Task, mean: Genome, *, diagonal: bool = False) -> CMADistribution:
+def _cma(task: _Task, mean: Genome, *, diagonal: bool = False) -> "CMADistribution":
+    from evomerge.strategy.cma_es import CMADistribution
+
     return CMADistribution(
         mean,
         task.cells,
@@ -115,6 +120,9 @@ def _cma(task: _Task, mean: Genome, *, diagonal: bool = False) -> CMADistributio
 
 
 def _make_lra_cma(task: _Task) -> Strategy:
+    from evomerge.strategy.generational import GenerationalStrategy
+    from evomerge.strategy.lra_cma import LRADistribution
+
     def make(mean: Genome) -> LRADistribution:
         return LRADistribution(
             mean,
@@ -128,6 +136,9 @@ def _make_lra_cma(task: _Task) -> Strategy:
 
 
 def _make_catcma(task: _Task) -> Strategy:
+    from evomerge.strategy.catcma import CatCMADistribution
+    from evomerge.strategy.generational import GenerationalStrategy
+
     def make(mean: Genome) -> CatCMADistribution:
         return CatCMADistribution(
             mean,
@@ -141,6 +152,9 @@ def _make_catcma(task: _Task) -> Strategy:
 
 
 def _make_restarting(task: _Task, *, bipop: bool) -> Strategy:
+    from evomerge.strategy.cma_es import CMADistribution
+    from evomerge.strategy.restarts import RestartingStrategy, RunSettings
+
     def make(run: RunSettings) -> CMADistribution:
         return CMADistribution(
             run.start,
@@ -161,6 +175,8 @@ def _make_restarting(task: _Task, *, bipop: bool) -> Strategy:
 
 
 def _make_gp(task: _Task) -> Strategy:
+    from evomerge.strategy.gp import GaussianProcessStrategy
+
     return GaussianProcessStrategy(
         task.start,
         task.cells,
@@ -172,6 +188,8 @@ def _make_gp(task: _Task) -> Strategy:
 
 
 def _make_nsga2(task: _Task) -> Strategy:
+    from evomerge.strategy.nsga2 import NSGA2Strategy
+
     return NSGA2Strategy(
         task.start,
         task.cells,
@@ -183,11 +201,15 @@ def _make_nsga2(task: _Task) -> Strategy:
 
 
 def _make_random(task: _Task) -> Strategy:
+    from evomerge.strategy.random_search import RandomStrategy
+
     size = task.size or max(8, task.workers)
     return RandomStrategy(task.start, task.cells, seed=task.spec.seed, population_size=size)
 
 
 def _make_grid(task: _Task) -> Strategy:
+    from evomerge.strategy.grid import GridStrategy
+
     size = task.size or max(8, task.workers)
     seed, budget = task.spec.seed, task.budget
     return GridStrategy(task.start, task.cells, seed=seed, budget=budget, population_size=size)

@@ -6,7 +6,7 @@ import pytest
 from evomerge.space import Genome
 from evomerge.strategy import Observation
 from evomerge.strategy.cells import Cells
-from evomerge.strategy.gp.acquisition import log_expected_improvement
+from evomerge.strategy.gp.acquisition import LogImprovement
 from evomerge.strategy.gp.features import Features
 from evomerge.strategy.gp.losses import standardise
 from evomerge.strategy.gp.process import Hyperparameters, Posterior, fit
@@ -68,13 +68,13 @@ def test_expected_improvement_is_what_drawing_from_the_posterior_gives() -> None
     best = float(y_N.min()) + 0.5
     draws = mean_M + deviation_M * np.random.default_rng(1).standard_normal((400_000, 5))
     wanted = np.maximum(best - draws, 0).mean(0)
-    assert np.allclose(np.exp(log_expected_improvement(posterior, best, at_MD)), wanted, atol=2e-3)
+    assert np.allclose(np.exp(LogImprovement(posterior, best).at(at_MD)), wanted, atol=2e-3)
 
 
 def test_log_expected_improvement_keeps_its_order_where_the_improvement_itself_is_0() -> None:
     x_ND, y_N, extra_N = data(15, 1)
     posterior = Posterior(Hyperparameters(1.0, 1e-6, 0.3, np.ones(1)), x_ND, y_N, extra_N)
-    value = log_expected_improvement(posterior, -1e3, np.linspace(0, 1, 50)[:, None])
+    value = LogImprovement(posterior, -1e3).at(np.linspace(0, 1, 50)[:, None])
     assert np.isfinite(value).all()
     assert (np.exp(value) == 0).all()
     assert len(np.unique(value)) == 50
@@ -146,14 +146,15 @@ def test_a_mixed_optimum_is_found() -> None:
     assert min(minimise(strategy, loss, 60)) < 0.03
 
 
-def test_hundreds_of_results_do_not_slow_it_down_without_bound() -> None:
-    from evomerge.strategy.gp.model import _LIMIT, Model
+def test_of_many_results_the_newest_and_the_best_count() -> None:
+    from evomerge.strategy.gp.model import _newest_and_best
     from evomerge.strategy.told import Told
 
-    told, model = Told(), Model(Features(Cells((0, 0))))
-    for genome in np.random.default_rng(0).random((_LIMIT + 200, 2)):
+    told = Told()
+    for genome in np.random.default_rng(0).random((600, 2)):
         told.add(genome, Observation((sphere(genome),)))
-    model.update(told)
-    assert len(model._y_N) == _LIMIT
-    best = min(told.genomes, key=sphere)
-    assert any(np.array_equal(best, kept) for kept in model._genomes_ND)
+    kept = _newest_and_best(told, 400)
+    assert len(set(kept.tolist())) == 400
+    assert set(range(400, 600)) <= set(kept.tolist())
+    values = np.array([sphere(genome) for genome in told.genomes])
+    assert set(np.argsort(values[:400])[:200]) <= set(kept.tolist())

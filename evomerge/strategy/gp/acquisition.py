@@ -1,11 +1,12 @@
 """Where to look next: the logarithm of the expected improvement, and how its top is found.
 
 The logarithm has a slope where the improvement itself has underflowed to 0 (Ament et al. 2023,
-Unexpected Improvements to Expected Improvement).
+Unexpected Improvements to Expected Improvement). Shapes: M places, F features.
 """
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.optimize import minimize
@@ -14,65 +15,77 @@ from scipy.special import erfcx, log_ndtr
 from evomerge.strategy.gp.process import Floats, Posterior
 
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+_CLIMB = {"maxiter": 40}
+_STEEPEST = 700.0
+"""The largest exponent whose exponential is a number."""
 _FAR = 1e4
 """Standard deviations beyond which the tail is taken in the limit."""
 
 
-def log_expected_improvement(posterior: Posterior, best: float, x_MD: Floats) -> Floats:
-    """How much lower than `best` the function is expected to be at M places, as a logarithm."""
-    mean_M, deviation_M = posterior.predict(x_MD)
-    return np.log(deviation_M) + _log_h((best - mean_M) / deviation_M)
+class Height(Protocol):
+    """Something to climb on."""
+
+    def at(self, x_MF: Floats) -> Floats:
+        """Its height at M places."""
+        ...
+
+    def slope_at(self, x_F: Floats) -> tuple[float, Floats]:
+        """Its height at one place, and the gradient there."""
+        ...
 
 
-def climb(posterior: Posterior, best: float, x_D: Floats, low_D: Floats, high_D: Floats) -> Floats:
-    """The top of the log expected improvement that is reached from `x_D`; `low_D == high_D`: fixed."""
-    free = np.flatnonzero(high_D > low_D)
+@dataclass(frozen=True)
+class LogImprovement:
+    """How much lower than `best` the function is expected to be, as a logarithm."""
+
+    posterior: Posterior
+    best: float
+
+    def at(self, x_MF: Floats) -> Floats:
+        mean_M, deviation_M = self.posterior.predict(x_MF)
+        return np.log(deviation_M) + _log_h((self.best - mean_M) / deviation_M)
+
+    def slope_at(self, x_F: Floats) -> tuple[float, Floats]:
+        mean, deviation, mean_slope_F, deviation_slope_F = self.posterior.slopes(x_F)
+        z = (self.best - mean) / deviation
+        log_h = float(_log_h(np.array([z]))[0])
+        steep = math.exp(min(float(log_ndtr(z)) - log_h, _STEEPEST))
+        slope_F = (deviation_slope_F * (1 - steep * z) - steep * mean_slope_F) / deviation
+        return math.log(deviation) + log_h, slope_F
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How low the function is believed to be."""
+
+    posterior: Posterior
+
+    def at(self, x_MF: Floats) -> Floats:
+        return -self.posterior.predict(x_MF)[0]
+
+    def slope_at(self, x_F: Floats) -> tuple[float, Floats]:
+        mean, _, mean_slope_F, _ = self.posterior.slopes(x_F)
+        return -mean, -mean_slope_F
+
+
+def climb(height: Height, x_F: Floats, low_F: Floats, high_F: Floats) -> Floats:
+    """The top that is reached from `x_F` in a box; where `low_F == high_F`, nothing is changed."""
+    free = np.flatnonzero(high_F > low_F)
     if not len(free):
-        return x_D
-    whole_D = x_D.copy()
+        return x_F
+    whole_F = x_F.copy()
 
     def negative(part: Floats) -> tuple[float, Floats]:
-        whole_D[free] = part
-        mean, deviation, mean_slope_D, deviation_slope_D = posterior.slopes(whole_D)
-        z = (best - mean) / deviation
-        height = float(_log_h(np.array([z]))[0])
-        steep = math.exp(min(float(log_ndtr(z)) - height, 700.0))
-        slope_D = deviation_slope_D / deviation * (1 - steep * z) - steep * mean_slope_D / deviation
-        return -(math.log(deviation) + height), -slope_D[free]
+        whole_F[free] = part
+        value, slope_F = height.slope_at(whole_F)
+        return -value, -slope_F[free]
 
-    return _descend(negative, x_D, free, low_D, high_D)
-
-
-def descend(posterior: Posterior, x_D: Floats, low_D: Floats, high_D: Floats) -> Floats:
-    """The lowest posterior mean that is reached from `x_D`."""
-    free = np.flatnonzero(high_D > low_D)
-    if not len(free):
-        return x_D
-    whole_D = x_D.copy()
-
-    def mean(part: Floats) -> tuple[float, Floats]:
-        whole_D[free] = part
-        value, _, slope_D, _ = posterior.slopes(whole_D)
-        return value, slope_D[free]
-
-    return _descend(mean, x_D, free, low_D, high_D)
-
-
-def _descend(
-    function: Callable[[Floats], tuple[float, Floats]],
-    x_D: Floats,
-    free: "np.ndarray[tuple[int], np.dtype[np.intp]]",
-    low_D: Floats,
-    high_D: Floats,
-) -> Floats:
-    bounds = list(zip(low_D[free], high_D[free], strict=True))
-    options = {"maxiter": 40}
+    bounds = list(zip(low_F[free], high_F[free], strict=True))
     found = minimize(
-        function, x_D[free], jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        negative, x_F[free], jac=True, method="L-BFGS-B", bounds=bounds, options=_CLIMB
     )
-    whole_D = x_D.copy()
-    whole_D[free] = np.clip(found.x, low_D[free], high_D[free])
-    return whole_D
+    whole_F[free] = np.clip(found.x, low_F[free], high_F[free])
+    return whole_F
 
 
 def _log_h(z_M: Floats) -> Floats:

@@ -63,13 +63,10 @@ class Model:
         return posterior, min(self.best, float(expected_P.min()))
 
     def _fit(self, told: Told) -> None:
-        some = slice(None)
-        if len(self._y_N) > _FIT_LIMIT:
-            by_loss = np.argsort(self._y_N, kind="stable")
-            some = np.sort(by_loss[:_FIT_LIMIT])  # type: ignore[assignment]
-        self._parameters = fit(
-            self._x_NF[some], self._y_N[some], self._extra_N[some], self._parameters
-        )
+        """Of many observations, the best tell most about the place that matters."""
+        best = np.sort(np.argsort(self._y_N, kind="stable")[:_FIT_LIMIT])
+        x_NF, y_N, extra_N = self._x_NF[best], self._y_N[best], self._extra_N[best]
+        self._parameters = fit(x_NF, y_N, extra_N, self._parameters)
         self._fitted = len(told)
 
 

@@ -55,7 +55,7 @@ class Proposals:
         if self._cells.combinations > _ALL:
             return self._cells.snap(self._generator.random((_ALL, self._cells.dimension)))
         counts = self._cells.counts
-        index_MD = np.indices(counts).reshape(len(counts), -1).T
+        index_MD = np.indices(tuple(counts.tolist())).reshape(len(counts), -1).T
         return self._cells.middle(index_MD)
 
     def neighbours(self, genome_D: Genome) -> Genome:

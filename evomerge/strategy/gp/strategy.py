@@ -5,15 +5,16 @@ expected to improve most on the best that it believes in, inside a region around
 observation helps, whoever asked for it: baselines and earlier searches count from the start.
 """
 
+from copy import copy
+
 import numpy as np
 
 from evomerge.space import Genome
 from evomerge.strategy.base import Observation, counts, to_losses
 from evomerge.strategy.cells import Cells
-from evomerge.strategy.gp.acquisition import climb, descend, log_expected_improvement
+from evomerge.strategy.gp.acquisition import Depth, Height, LogImprovement, climb
 from evomerge.strategy.gp.features import Features
 from evomerge.strategy.gp.model import Model
-from evomerge.strategy.gp.process import Floats, Posterior
 from evomerge.strategy.gp.proposals import Proposals
 from evomerge.strategy.gp.region import Region
 from evomerge.strategy.pending import Pending
@@ -21,6 +22,7 @@ from evomerge.strategy.threads import one_thread
 from evomerge.strategy.told import Told
 
 _CLIMBS = 3
+_ROUNDS = 2
 _OUTSIDE = -1
 """The version of genomes that belong to no region: the first design, and other people's."""
 _ENOUGH_BETTER = 1e-3
@@ -56,7 +58,8 @@ class GaussianProcessStrategy:
         self._region = Region(3.2 * sigma0, cells.dimension)
         self._told, self._model = Told(), Model(self._features)
         self._asked: Pending[int] = Pending()
-        self._ever_asked: set[bytes] = set()
+        self._known: set[bytes] = set()
+        """Bits of all genomes that were asked for or told."""
         self._best = np.inf
 
     @property
@@ -65,7 +68,7 @@ class GaussianProcessStrategy:
 
     def ask(self) -> Genome:
         with one_thread():
-            if not self._knows(self._start):
+            if self._is_new(self._start):
                 return self._note(self._start, _OUTSIDE)
             if len(self._told) < self._design:
                 known = [*self._told.genomes, *self._asked.genomes]
@@ -73,8 +76,10 @@ class GaussianProcessStrategy:
             return self._note(self._most_promising(), self._region.version)
 
     def tell(self, genome: Genome, observation: Observation) -> None:
-        self._told.add(genome, observation)
         version = self._asked.tell(genome)
+        own = self._cells.snap(genome)
+        self._known.add(own.tobytes())
+        self._told.add(own, observation)
         loss = to_losses([observation])[0] if counts(observation) else np.inf
         if version == self._region.version:
             step = _ENOUGH_BETTER * abs(self._best) if np.isfinite(self._best) else 0.0
@@ -86,84 +91,65 @@ class GaussianProcessStrategy:
         if len(self._told) < self._design:
             return None
         with one_thread():
-            self._model.update(self._told)
-            posterior = self._model.posterior
-            low_D, high_D = self._box()
-            found = self._locally(posterior, self._model.centre_D, low_D, high_D, None)
-            return self._cells.snap(found)
+            # A copy: to be looked at must not decide when hyperparameters are renewed.
+            model = copy(self._model)
+            model.update(self._told)
+            found = self._climb(Depth(model.posterior), model.centre_D, self._box(model))
+        return self._cells.snap(found)
 
     @property
     def stop_reason(self) -> str | None:
-        if self._told.different >= self._cells.combinations:
+        if len(self._known) >= self._cells.combinations:
             return f"all {self._cells.combinations:.0f} genomes of the space were tried"
         return None
 
     def _note(self, genome: Genome, version: int) -> Genome:
-        self._ever_asked.add(genome.tobytes())
+        self._known.add(genome.tobytes())
         return self._asked.ask(genome, version)
 
-    def _knows(self, genome: Genome) -> bool:
-        return genome in self._told or genome.tobytes() in self._ever_asked
+    def _is_new(self, genome: Genome) -> bool:
+        return genome.tobytes() not in self._known
 
     def _most_promising(self) -> Genome:
         """The genome with the highest expected improvement, given what is being scored already."""
         self._model.update(self._told)
-        posterior, best = self._model.given(self._asked.genomes)
-        low_D, high_D = self._box()
-        proposed_MD = self._proposals.around(self._model.centre_D, low_D, high_D)
-        value_M = log_expected_improvement(posterior, best, self._features.of(proposed_MD))
-        top = proposed_MD[np.argsort(-value_M, kind="stable")[:_CLIMBS]]
-        tops_KD = np.array([self._locally(posterior, x, low_D, high_D, best) for x in top])
-        value_K = log_expected_improvement(posterior, best, self._features.of(tops_KD))
-        ranked = [*tops_KD[np.argsort(-value_K, kind="stable")], *top]
-        new = next((one for one in ranked if not self._knows(one)), None)
-        return self._anything_new(posterior, best) if new is None else new
+        height = LogImprovement(*self._model.given(self._asked.genomes))
+        box = self._box(self._model)
+        proposed = self._best_first(self._proposals.around(self._model.centre_D, *box), height)
+        tops = [self._climb(height, one, box) for one in proposed[:_CLIMBS]]
+        ranked = [*self._best_first(np.array(tops), height), *proposed[:_CLIMBS]]
+        new = next(filter(self._is_new, ranked), None)
+        return self._anything_new(height) if new is None else new
 
-    def _anything_new(self, posterior: Posterior, best: float) -> Genome:
-        """The most promising genome of a whole space of cut genes that was not asked for yet; where
-        there is none any more, the most promising one."""
-        everywhere_MD = self._proposals.anywhere()
-        new = [one for one in everywhere_MD if not self._knows(one)] or list(everywhere_MD)
-        value_M = log_expected_improvement(posterior, best, self._features.of(np.array(new)))
-        return new[int(np.argmax(value_M))]
+    def _anything_new(self, height: Height) -> Genome:
+        """The most promising genome of the whole box that was not asked for yet; where there is none
+        any more, the most promising one."""
+        ranked = self._best_first(self._proposals.anywhere(), height)
+        return next(filter(self._is_new, ranked), ranked[0])
 
-    def _locally(
-        self, posterior: Posterior, x_D: Genome, low_D: Genome, high_D: Genome, best: float | None
-    ) -> Genome:
-        """The best genome reached from `x_D` by slopes and by changing one cut gene at a time:
-        by expected improvement on `best`, or by the mean where that is None."""
+    def _best_first(self, genomes_MD: Genome, height: Height) -> list[Genome]:
+        order = np.argsort(-height.at(self._features.of(genomes_MD)), kind="stable")
+        return list(genomes_MD[order])
 
-        def heights(genomes_MD: Genome) -> Floats:
-            x_MF = self._features.of(genomes_MD)
-            if best is None:
-                return -posterior.predict(x_MF)[0]
-            return log_expected_improvement(posterior, best, x_MF)
-
-        for _ in range(2):
-            x_D = self._by_slopes(posterior, x_D, low_D, high_D, best)
+    def _climb(self, height: Height, x_D: Genome, box: tuple[Genome, Genome]) -> Genome:
+        """The best genome reached from `x_D` by slopes and by changing one cut gene at a time."""
+        for _ in range(_ROUNDS):
+            x_D = self._climb_slopes(height, x_D, box)
             neighbours_MD = self._proposals.neighbours(x_D)
             if len(neighbours_MD) == 1:
                 break
-            better = neighbours_MD[int(np.argmax(heights(neighbours_MD)))]
-            if np.array_equal(better, x_D):
+            better_D = self._best_first(neighbours_MD, height)[0]
+            if np.array_equal(better_D, x_D):
                 break
-            x_D = better
+            x_D = better_D
         return x_D
 
-    def _by_slopes(
-        self, posterior: Posterior, x_D: Genome, low_D: Genome, high_D: Genome, best: float | None
-    ) -> Genome:
+    def _climb_slopes(self, height: Height, x_D: Genome, box: tuple[Genome, Genome]) -> Genome:
         free_F = self._features.free
-        low_F, high_F = (
-            np.where(free_F, self._features.of(end[None])[0], 0.0) for end in (low_D, high_D)
-        )
-        x_F = self._features.of(x_D[None])[0]
-        if best is None:
-            found_F = descend(posterior, x_F, low_F, high_F)
-        else:
-            found_F = climb(posterior, best, x_F, low_F, high_F)
+        low_F, high_F = (np.where(free_F, self._features.of(end_D[None])[0], 0.0) for end_D in box)
+        found_F = climb(height, self._features.of(x_D[None])[0], low_F, high_F)
         return self._features.back(x_D, found_F)
 
-    def _box(self) -> tuple[Genome, Genome]:
-        lengths_D = self._features.gene_lengths(self._model.parameters.lengths_D)
-        return self._region.box(self._model.centre_D, lengths_D)
+    def _box(self, model: Model) -> tuple[Genome, Genome]:
+        lengths_D = self._features.gene_lengths(model.parameters.lengths_D)
+        return self._region.box(model.centre_D, lengths_D)

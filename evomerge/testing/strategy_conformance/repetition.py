@@ -83,10 +83,12 @@ class RepetitionTests(Maker):
 
     def test_looking_at_a_strategy_changes_nothing(self) -> None:
         looked_at, left_alone = self.make(Problem()), self.make(Problem())
-        for _ in range(30):
-            for _ in range(2):
-                looked_at.recommend()
-                _ = looked_at.stop_reason, looked_at.population_size, looked_at.parents
-            walk(looked_at, 1, self.plateaus)
-            walk(left_alone, 1, self.plateaus)
+        for _ in range(8):
+            for strategy in (looked_at, left_alone):
+                asked = [strategy.ask() for _ in range(5)]
+                for genome in asked:
+                    strategy.tell(genome, self.plateaus(genome))
+                    if strategy is looked_at:
+                        strategy.recommend()
+                        _ = strategy.stop_reason, strategy.population_size, strategy.parents
         assert same([looked_at.ask()], [left_alone.ask()])
