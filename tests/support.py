@@ -77,7 +77,13 @@ def fake_spec(folder: Path, **changes: Any) -> SearchSpec:
             "layer_groups": 2,
         },
         "objective": {"tasks": [{"task": "alpha"}, {"task": "beta"}]},
-        "strategy": {"name": "cma", "sigma0": 0.25, "population_size": 6, "seed": 7},
+        "strategy": {
+            "name": "cma",
+            "sigma0": 0.25,
+            "population_size": 6,
+            "seed": 7,
+            "asynchronous": False,
+        },
         "budget": {"candidates": 18},
         "engine": {"name": "fake"},
     }

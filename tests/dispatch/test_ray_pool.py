@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import ray
 
+from evomerge.controller.events import Scored
 from evomerge.dispatch.ray_pool import RayDispatcher, connect
 from evomerge.errors import ResourceError
-from evomerge.service import check_search, run_search, submit_search
+from evomerge.service import check_search, edit_search, run_search, submit_search
 from evomerge.store import open_store
 from evomerge.store.types import SearchStatus
 from tests.support import fake_spec, history
@@ -70,3 +71,31 @@ def test_more_than_the_cluster_has_is_refused_with_a_remedy(tmp_path):
     spec = fake_spec(tmp_path, workers={"cpus": 4096})
     with pytest.raises(ResourceError, match="4096 CPU"):
         RayDispatcher(spec, "unused").start()
+
+
+def test_workers_come_and_go_while_a_search_runs(tmp_path):
+    spec = fake_spec(
+        tmp_path,
+        strategy={"name": "random", "asynchronous": True},
+        budget={"candidates": 40},
+        workers={"max": 1},
+        engine={"name": "fake", "fake_seconds": 0.3},
+    )
+    store = open_store(str(tmp_path / "elastic.db"))
+    search = submit_search(store, check_search(spec))
+    dispatcher = RayDispatcher(search.spec, store.url)
+    sizes: set[int] = set()
+
+    def watch(event: object) -> None:
+        sizes.add(dispatcher.slots)
+        if isinstance(event, Scored) and event.candidate.number == 12:
+            edit_search(store, search.id, {}, 2)
+        if isinstance(event, Scored) and event.candidate.number == 38:
+            edit_search(store, search.id, {}, 1)
+
+    try:
+        assert run_search(store, search.id, dispatcher, watch) is SearchStatus.FINISHED
+        assert sizes == {1, 2}
+        assert dispatcher.slots == 1
+    finally:
+        dispatcher.close()
