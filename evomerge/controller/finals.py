@@ -74,13 +74,12 @@ def _validate(ledger: Ledger, finalists: Sequence[CandidateRecord]) -> None:
 def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
     """The best of the search by search score, each recipe once, and the distribution's mean.
 
-    Where every candidate lost its race, those with the best estimates: a search that found nothing
-    better than its baselines still says what it found.
+    Places that are left go to the best estimates of those that left a race: one may have been
+    unlucky, and a search that found nothing better than its baselines still says what it found.
     """
     tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
     ranked = _best(ledger, tried, Split.SEARCH)
-    if not ranked:
-        ranked = _ranked(ledger, tried, Split.SEARCH, EvaluationStatus.DROPPED)
+    ranked += _ranked(ledger, tried, Split.SEARCH, EvaluationStatus.DROPPED)
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
     chosen = unique[: ledger.search.spec.selection.top]
     means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
