@@ -32,9 +32,9 @@ def test_over_many_shuffles_the_guess_is_right_on_average_and_its_error_is_as_it
     rng = np.random.default_rng(1)
     rival = answer(rng, SIZES, 0.7)
     candidate = answer(rng, SIZES, 0.6, like=rival)
-    values, stderrs = guesses(rival, candidate, 600, factors=FACTORS).T
+    values, stderrs = guesses(rival, candidate, 300, factors=FACTORS).T
     truth = fitness(candidate, FACTORS)
-    assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(600)
+    assert abs(values.mean() - truth) < 4 * values.std() / np.sqrt(300)
     assert np.sqrt((stderrs**2).mean()) == pytest.approx(values.std(), rel=0.2)
 
 
@@ -42,9 +42,9 @@ def test_the_rivals_answers_make_the_guess_better_than_a_plain_mean():
     rng = np.random.default_rng(2)
     rival = answer(rng, SIZES, 0.7)
     candidate = answer(rng, SIZES, 0.7, like=rival, kinship=0.8)
-    values = guesses(rival, candidate, 200).T[0]
+    values = guesses(rival, candidate, 100).T[0]
     plain = []
-    for seed in range(200):
+    for seed in range(100):
         seen = list(looks(outcomes(candidate), plan(rival, seed=seed).layout))[2]
         plain.append(np.mean([one.values["acc"].mean() for one in seen]))
     assert values.std() < 0.75 * np.std(plain)
