@@ -6,7 +6,7 @@ from evomerge.spec import StrategySpec
 
 MODEL_BUDGET = 400
 """Up to so many candidates a model of everything that was told beats an evolution strategy."""
-SEPARABLE_FROM = 100
+SEPARABLE_FROM = 96
 """From so many genes on, a full covariance matrix takes more candidates than a search has."""
 
 

@@ -20,7 +20,7 @@ class SpaceTests(Maker):
     @pytest.mark.parametrize("dimension", DIMENSIONS)
     def test_genomes_lie_in_the_box_however_wide_the_first_step(self, dimension: int) -> None:
         strategy = self.make(Problem(dimension, sigma0=1.0))
-        for genome, _ in walk(strategy, 60, self.plateaus):
+        for genome, _ in walk(strategy, 40, self.plateaus):
             assert genome.shape == (dimension,)
             assert genome.dtype == np.float64
             assert in_box(genome)
@@ -32,7 +32,7 @@ class SpaceTests(Maker):
 
     def test_cut_genes_are_asked_for_in_the_middle_of_their_cells(self) -> None:
         strategy = self.make(Problem(len(MIXED), cells=MIXED, ordered=ORDERED))
-        for genome, _ in walk(strategy, 60, self.plateaus):
+        for genome, _ in walk(strategy, 40, self.plateaus):
             for gene, count in zip(genome, MIXED, strict=True):
                 place = gene * count - 0.5
                 assert count == 0 or abs(place - round(place)) < 1e-9
@@ -41,7 +41,7 @@ class SpaceTests(Maker):
     def test_a_space_may_have_cut_genes_only(self, ordered: bool) -> None:
         cells = (2, 3, 4, 5)
         strategy = self.make(Problem(4, cells=cells, ordered=(ordered,) * 4))
-        told = walk(strategy, 60, self.plateaus)
+        told = walk(strategy, 40, self.plateaus)
         assert len({genome.tobytes() for genome, _ in told}) > 10
 
     def test_a_gene_with_one_value_keeps_it(self) -> None:
