@@ -414,6 +414,7 @@ def test_the_fronts_sentence_compares_its_hypervolume_with_that_of_the_baselines
     assert front.gain.low <= front.gain.value <= front.gain.high
     assert f"{front.hypervolume:.4g} against {front.baseline_hypervolume:.4g}" in results.sentence
     assert "which the search climbed" not in results.sentence
+    assert "only stands in" in results.notes[-1]
     for task, worst in front.reference.items():
         assert worst == min(row.objectives[task] for row in front.rivals)
     said = [

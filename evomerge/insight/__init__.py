@@ -13,7 +13,7 @@ from evomerge.errors import ResourceError
 from evomerge.fitness import Split
 from evomerge.insight.features import feature_table
 from evomerge.insight.history import Point, read_history
-from evomerge.insight.importance import Effect, Importance, parameter_importance
+from evomerge.insight.importance import Effect, Importance, parameter_importance, sample
 from evomerge.insight.spending import Documents, Spending, read_spending
 from evomerge.store.api import Store
 from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin, SearchRecord
@@ -52,7 +52,8 @@ def read_importance(
         for c in candidates
         if c.origin is Origin.SEARCH and c.id in found and found[c.id].fitness is not None
     }
-    tried = list(unique.values())
+    everyone = list(unique.values())
+    tried = [everyone[place] for place in sample(len(everyone))]
     table = feature_table([c.recipe for c, _ in tried], [c.genome for c, _ in tried])
     fitness = np.array([e.fitness for _, e in tried], float)
     stderr = np.array([e.fitness_stderr or 0.0 for _, e in tried], float)

@@ -57,6 +57,11 @@ class Importance:
     note: str | None = None
 
 
+def sample(count: int) -> Places:
+    """Which of `count` candidates to look at: a thousand say it as well as all of a long search."""
+    return np.sort(np.random.default_rng([_SEED, 0]).permutation(count)[:_MOST])
+
+
 def parameter_importance(
     table: FeatureTable, fitness_N: Floats, stderr_N: Floats | None = None
 ) -> Importance:
@@ -80,12 +85,10 @@ class _Study:
     """Forests on changing parts of the candidates, and what shuffling does to their predictions."""
 
     def __init__(self, table: FeatureTable, fitness_N: Floats, stderr_N: Floats) -> None:
-        generator = np.random.default_rng([_SEED, 0])
-        chosen = np.sort(generator.permutation(len(fitness_N))[:_MOST])
         self._features = table.features
-        self._values_NF = _filled(table.values_NF[chosen])
-        self._fitness_N = fitness_N[chosen]
-        self._weights_N = _weights(self._fitness_N, stderr_N[chosen])
+        self._values_NF = _filled(table.values_NF)
+        self._fitness_N = fitness_N
+        self._weights_N = _weights(fitness_N, stderr_N)
         self._groups = dict(self._grouped())
 
     def importance(self) -> Importance:

@@ -38,11 +38,23 @@ def read_results(store: Store, search: SearchRecord) -> Results:
         winner=rows[0] if winner else None,
         recipe=winner.recipe if winner else None,
         baselines=tuple(rows[1:] if winner else rows),
-        notes=(*_notes(split, winner, found.scored), *comparison.notes),
+        notes=(
+            *_notes(split, winner, found.scored),
+            *comparison.notes,
+            *_stand_in(search.spec.objective),
+        ),
         climbed=_climbed(search.spec.objective),
         optimism=None if comparison.notes else found.optimism(),
         front=None if comparison.notes else found.front(),
     )
+
+
+def _stand_in(objective: Objective) -> list[str]:
+    """What fitness is not, where there are several objectives."""
+    if objective.number_of_objectives < 2:
+        return []
+    what = "mean of the objectives" if objective.custom else "weighted mean of the tasks"
+    return [f"Fitness is the {what} and only stands in: what was searched for is the front."]
 
 
 def _climbed(objective: Objective) -> str:

@@ -71,6 +71,13 @@ def test_importance_hears_dropped_candidates_and_no_failed_ones():
     assert "too few" in alone.note
 
 
+def test_of_a_long_search_a_thousand_candidates_are_looked_at():
+    rows = [evaluation(n, 0.0001 * n) for n in range(3000)]
+    found = read_importance([candidate(n) for n in range(3000)], rows)
+    assert found.candidates == 1000
+    assert found.features[0].share.value > 0.8
+
+
 def test_documents_saved_are_those_that_nobody_answered():
     assert Documents(40, 100, 10, 7, 0).saved == pytest.approx(0.6)
     assert Documents(0, 0, 0, 0, 0).saved == 0.0
