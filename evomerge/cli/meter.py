@@ -21,6 +21,7 @@ class Meter:
     phase: str = "starting"
     done: int = 0
     total: int = 0
+    dropped: int = 0
     failed: int = 0
     best: Fitness | None = None
     best_label: str | None = None
@@ -35,6 +36,7 @@ class Meter:
             self._since = self.clock()
         elif isinstance(event, Scored):
             self.done += 1
+            self.dropped += event.evaluation.status is EvaluationStatus.DROPPED
             self.failed += event.evaluation.status is EvaluationStatus.FAILED
             if event.replayed:
                 self._since = self.clock() if not self._fresh else self._since
@@ -43,8 +45,10 @@ class Meter:
             self.consider(event.candidate, event.evaluation)
 
     def consider(self, candidate: CandidateRecord, evaluation: EvaluationRecord) -> None:
-        """Keep the best fitness on the search split; equal ones do not replace it."""
+        """Keep the best fitness on the search split; equal ones do not replace it, nor estimates."""
         if evaluation.fitness is None or evaluation.split is not Split.SEARCH:
+            return
+        if evaluation.status is EvaluationStatus.DROPPED:
             return
         fitness = Fitness(evaluation.fitness, None, evaluation.violation or 0.0)
         if self.best is None or fitness.sort_key > self.best.sort_key:
@@ -76,9 +80,10 @@ class Meter:
     @property
     def line(self) -> str:
         """Everything in one line."""
+        dropped = f"{self.dropped} left early" if self.dropped else ""
         failed = f"{self.failed} failed" if self.failed else ""
         counts = f"{self.phase} {self.done}/{max(self.total, self.done)}"
-        return " · ".join(x for x in (counts, self.best_text, self.pace_text, failed) if x)
+        return " · ".join(x for x in (counts, self.best_text, self.pace_text, dropped, failed) if x)
 
 
 def duration(seconds: float) -> str:

@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 
 from evomerge.controller.events import Event, PhaseStarted, Scored
+from evomerge.controller.scheduling import FINAL
 from evomerge.fitness import Split
 from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import (
     CandidateRecord,
     EvaluationRecord,
-    EvaluationStatus,
     Origin,
     SearchRecord,
 )
 
-_FINAL = (EvaluationStatus.SCORED, EvaluationStatus.FAILED)
 PHASES = ("baselines", "search", "validation", "test")
 
 
@@ -43,7 +42,7 @@ class EventFeed:
             if phase != self._phase and self._later(phase):
                 self._phase = phase
                 yield PhaseStarted(phase, expected[phase])
-            if evaluation.status in _FINAL and evaluation.id not in self._seen:
+            if evaluation.status in FINAL and evaluation.id not in self._seen:
                 self._seen.add(evaluation.id)
                 yield Scored(candidates[evaluation.candidate_id], evaluation, self._first)
         self._first = False
