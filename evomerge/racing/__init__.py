@@ -3,11 +3,10 @@
 - `plan`: what a race depends on; `blocks`: in which order documents are answered
 - `race`: the judgement, on `draws` (what each round says of the lead) and `confidence` (bounds that
   hold at all times)
-- `estimate`: the fitness of who was dropped; `elimination`: several candidates at once
+- `estimate`: the fitness of who was dropped
 """
 
 from evomerge.racing.blocks import Layout, divide, layout_of
-from evomerge.racing.elimination import eliminate
 from evomerge.racing.estimate import estimate_fitness
 from evomerge.racing.plan import RacePlan
 from evomerge.racing.race import Race, Verdict
@@ -18,7 +17,6 @@ __all__ = [
     "RacePlan",
     "Verdict",
     "divide",
-    "eliminate",
     "estimate_fitness",
     "layout_of",
 ]
