@@ -87,8 +87,9 @@ class Ledger:
         for candidate in new:
             if candidate.number in self._stored:
                 self._check_replay(self._stored[candidate.number], candidate)
-        for record in self.store.add_candidates(self.search.id, self.owner, missing):
-            self._stored[record.number] = record
+        if missing:
+            for record in self.store.add_candidates(self.search.id, self.owner, missing):
+                self._stored[record.number] = record
         added = [self._stored[candidate.number] for candidate in new]
         self._walked.update({record.number: record for record in added})
         self._by_id.update({record.id: record for record in added})
