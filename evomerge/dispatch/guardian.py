@@ -2,10 +2,10 @@
 
 Ray's own reaper ends its daemons, but agents that a raylet started stay for ever when the driver gets
 SIGKILL. A guardian is a small process of its own that waits for the driver's end of a pipe to close,
-which it does however the driver dies, waits for the driver itself to be gone (an interpreter that
-ends closes the pipe first and may take its time for the rest), and then kills what still belongs to the driver's Ray: processes
-whose command line or open files name the folder that this Ray was given. Should the guardian be
-killed too, the next local Ray sweeps the folders whose driver is gone.
+which it does however the driver dies, waits for the driver itself to be gone (an interpreter that ends
+closes the pipe first and may take its time for the rest), and then kills what still belongs to the
+driver's Ray: processes whose command line or open files name the folder that this Ray was given. Should
+the guardian be killed too, the next local Ray sweeps the folders whose driver is gone.
 
 Run as a program with nothing but the standard library: `python -S -E guardian.py FOLDER`.
 """

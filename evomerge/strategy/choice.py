@@ -1,4 +1,4 @@
-"""What `strategy: auto` stands for. The bounds are measured: `docs/strategies.md` has the figures."""
+"""What `strategy: auto` stands for; docs/strategies.md says how well each bound was measured."""
 
 from collections.abc import Sequence
 
