@@ -1,7 +1,7 @@
 """Building the zoo: trains everything, writes everything, in one folder that appears when complete.
 
 A finished zoo carries manifest.json; a folder whose manifest names the same configuration is used
-as it is, anything else at that place is built again.
+again with a new search file, anything else at that place is built anew.
 """
 
 import copy
@@ -63,7 +63,10 @@ def build_zoo(
         place.parent.mkdir(parents=True, exist_ok=True)
         with _beside(place) as draft:
             _build(draft, place, config, progress or _silent)
-    return _zoo_at(place, config)
+    zoo = _zoo_at(place, config)
+    # The hash speaks of models and tasks alone: what is searched for may change without them.
+    write_search_file(zoo.search_file, place, config)
+    return zoo
 
 
 def _silent(_what: str, _share: float) -> None:
@@ -99,7 +102,6 @@ def _beside(place: Path) -> Iterator[Path]:
 
 def _build(draft: Path, place: Path, config: ZooConfig, progress: Progress) -> None:
     write_tasks(draft / "tasks", place / "tasks", config)
-    write_search_file(draft / "search.yml", place, config)
     with _threads(config.threads):
         _Trainer(draft, config, progress).train_all()
     manifest = {"hash": config.hash, "place": str(place), "config": config.describe()}

@@ -8,8 +8,6 @@ from ruamel.yaml import YAML
 from evomerge.zoo.config import ZooConfig
 from evomerge.zoo.tasks import ASKED
 
-STRATEGY: dict[str, Any] = {"name": "cma", "sigma0": 0.25, "population_size": 14, "seed": 0}
-
 
 def write_search_file(file: Path, zoo: Path, config: ZooConfig) -> None:
     """Write the search file for a zoo whose final folder is `zoo` (absolute)."""
@@ -28,8 +26,8 @@ def _search(zoo: Path, config: ZooConfig) -> dict[str, Any]:
             "tasks": [*map(_generation, ASKED), *map(_choice, ASKED)],
             "splits": dict(config.splits),
         },
-        "strategy": STRATEGY,
-        "budget": {"candidates": 196},
+        "strategy": {"seed": 0},
+        "budget": {"candidates": 60},
         "engine": {"dtype": "float32", "max_model_len": 32},
     }
 
