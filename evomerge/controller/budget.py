@@ -1,13 +1,15 @@
 """What a search has spent, and whether it may ask for one more candidate.
 
 Everything is counted from stored costs, so that a replay counts the same. A limit is never exceeded: as
-long as candidates are under way, each is expected to cost as much as the dearest one so far.
+long as candidates are under way, each is expected to cost as much as the dearest one so far, and so is
+the mean of the last distribution, which is scored when nothing else is asked for.
 """
 
 from evomerge.fitness import Costs, Fitness
 from evomerge.spec import Budget
 from evomerge.store.types import EvaluationRecord, EvaluationStatus
 
+_MEAN = 1
 ALL_TRIED = "all candidates of its budget were tried"
 
 
@@ -41,8 +43,9 @@ class Spending:
 
     def refusal(self, budget: Budget, workers: int, under_way: int) -> str | None:
         """Why no further candidate may be asked for beside those `under_way`; None if one may."""
-        tokens = self._tokens + (under_way + 1) * self._dearest_tokens
-        seconds = self._seconds + (under_way + 1) * self._dearest_seconds
+        reserved = under_way + 1 + _MEAN
+        tokens = self._tokens + reserved * self._dearest_tokens
+        seconds = self._seconds + reserved * self._dearest_seconds
         gpu_hours = seconds * self._gpus / 3600
         if self._candidates + under_way >= budget.candidates:
             return ALL_TRIED
