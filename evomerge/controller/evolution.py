@@ -105,7 +105,8 @@ class Evolution:
 
     def _fill(self) -> str | None:
         """Ask for as many candidates as may start now; why no more will come, if so."""
-        if self._barrier and self._outstanding:
+        waits = self._barrier and self._outstanding
+        if waits or self._ledger.scheduler.wishes.wants_pause:
             return None
         room = self._strategy.population_size if self._barrier else self._ledger.scheduler.free
         asked: list[NewCandidate] = []

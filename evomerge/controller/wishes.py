@@ -24,7 +24,8 @@ class Wishes:
     def __init__(self, store: Store, search_id: str, lease: LeaseKeeper) -> None:
         self._store, self._search_id, self._lease = store, search_id, lease
         self._due = 0.0
-        self._pausing = False
+        self.wants_pause = False
+        """As it was at the last look."""
         self.limits: Limits = store.limits(search_id)
 
     def pausing(self, running: bool) -> bool:
@@ -36,14 +37,14 @@ class Wishes:
         self._lease.check()
         if monotonic() >= self._due:
             self._look()
-        if self._pausing and not running:
+        if self.wants_pause and not running:
             raise StopRequested(SearchStatus.PAUSED)
-        return self._pausing
+        return self.wants_pause
 
     def _look(self) -> None:
         status = self._store.search(self._search_id).status
         if status in {SearchStatus.CANCELLING, SearchStatus.CANCELLED}:
             raise StopRequested(SearchStatus.CANCELLED)
-        self._pausing = status in {SearchStatus.PAUSING, SearchStatus.PAUSED}
+        self.wants_pause = status in {SearchStatus.PAUSING, SearchStatus.PAUSED}
         self.limits = self._store.limits(self._search_id)
         self._due = monotonic() + _POLL_SECONDS

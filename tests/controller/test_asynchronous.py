@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from evomerge.controller.events import Scored
 from evomerge.evaluation import make_evaluator
 from evomerge.fitness import Split
-from evomerge.service import check_search, run_search, submit_search
+from evomerge.service import check_search, pause_search, run_search, submit_search
 from evomerge.store import open_store
-from evomerge.store.types import Origin
+from evomerge.store.types import EvaluationStatus, Origin, SearchStatus
 from evomerge.testing.simulation import SimulatedCluster
 from evomerge.worker import Worker
 from tests.controller.simulated import simulate, store_file, uneven
@@ -118,3 +120,21 @@ def test_a_replay_that_asks_for_other_recipes_is_refused(tmp_path):
     worker = Worker(open_store(url), lambda: make_evaluator(store.search(search).spec))
     with pytest.raises(SpecError, match="history cannot be continued"):
         run_search(store, search, SimulatedCluster(worker, WORKERS, uneven))
+
+
+def test_a_pause_that_was_heard_asks_for_nothing_more(tmp_path):
+    url = store_file(tmp_path, "store")
+    store = open_store(url)
+    search = submit_search(store, check_search(_spec(tmp_path)))
+    worker = Worker(open_store(url), lambda: make_evaluator(search.spec))
+
+    def pause(event):
+        if isinstance(event, Scored) and event.candidate.number == 12:
+            assert pause_search(store, search.id) is SearchStatus.PAUSING
+            time.sleep(1.2)  # until the controller looks again
+
+    cluster = SimulatedCluster(worker, WORKERS, uneven)
+    assert run_search(store, search.id, cluster, pause) is SearchStatus.PAUSED
+    statuses = [e.status for e in store.evaluations(search.id)]
+    assert statuses.count(EvaluationStatus.PENDING) <= 1  # asked for just before it was heard
+    assert len(_searched(store, search.id)) < CANDIDATES
