@@ -76,12 +76,17 @@ class Evolution:
         budget = self._ledger.scheduler.wishes.limits.budget_of(self._spec)
         self._ledger.listener(PhaseStarted("search", budget.candidates))
         self._replay()
+        if self._ledger.next_stored is None:  # else it ended before, and its mean was asked for
+            self._search()
+        self._score_mean()
+
+    def _search(self) -> None:
         while (reason := self._fill()) is None or self._outstanding:
             for evaluation in self._ledger.advance():
                 self._ended[evaluation.candidate_id] = evaluation
             self._tell_what_ended()
-        self._say_why(reason)
-        self._score_mean()
+        if reason is not None and reason != ALL_TRIED:
+            self._ledger.listener(Note(f"the search stopped early: {reason}"))
 
     def _replay(self) -> None:
         """Ask and tell again, in the stored order; hand what was not told to the scheduler."""
@@ -188,10 +193,6 @@ class Evolution:
         space = self._space
         name, why = choose(self._spec.strategy, space.dimension, space.cells, objectives, budget)
         self._ledger.listener(Note(f"strategy {name}: {why}"))
-
-    def _say_why(self, reason: str | None) -> None:
-        if reason is not None and reason != ALL_TRIED:
-            self._ledger.listener(Note(f"the search stopped early: {reason}"))
 
     def _score_mean(self) -> None:
         """The final distribution's mean is less lucky than its best sample: it competes too."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from evomerge.controller.budget import ALL_TRIED, Spending
-from evomerge.controller.events import Note, Scored
+from evomerge.controller.events import Note, PhaseStarted, Scored
 from evomerge.errors import SpecError
 from evomerge.fitness import Costs, Split
 from evomerge.limits import Limits
 from evomerge.service import check_search, edit_search, make_dispatcher, run_search, submit_search
 from evomerge.spec import Budget, SearchSpec
 from evomerge.store import open_store
-from evomerge.store.types import EvaluationRecord, EvaluationStatus, Origin
+from evomerge.store.types import EvaluationRecord, EvaluationStatus, Origin, SearchStatus
 from tests.controller.simulated import simulate, store_file
 from tests.support import fake_spec
 
@@ -127,3 +127,21 @@ def test_gpu_hours_without_gpus_are_refused(tmp_path):
     content["budget"] = {"gpu_hours": 3}
     with pytest.raises(ValueError, match=r"workers\.gpus is 0"):
         SearchSpec.model_validate(content)
+
+
+def test_a_larger_budget_does_not_reopen_a_search_that_is_in_its_finals(tmp_path):
+    url = store_file(tmp_path, "store")
+    store = open_store(url)
+    search = submit_search(store, check_search(fake_spec(tmp_path, budget={"candidates": 12})))
+
+    def stop_in_finals(event):
+        if isinstance(event, PhaseStarted) and event.name == "validation":
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        run_search(store, search.id, make_dispatcher(search.spec, url, inline=True), stop_in_finals)
+    edit_search(store, search.id, {"candidates": 50}, None)
+    run_search(store, search.id, make_dispatcher(search.spec, url, inline=True))
+    searched = [c for c in store.candidates(search.id) if c.origin is Origin.SEARCH and not c.label]
+    assert len(searched) == 12
+    assert store.search(search.id).status is SearchStatus.FINISHED
