@@ -9,25 +9,15 @@ documents) after a quarter, a half and all of the candidates: median and range o
 """
 
 import argparse
-import hashlib
 import tempfile
 from pathlib import Path
 from statistics import median
 
-from evomerge.evaluation import make_evaluator
 from evomerge.fitness import Split
-from evomerge.service import check_search, run_search, submit_search
 from evomerge.store import open_store
 from evomerge.store.types import EvaluationStatus, Origin
-from evomerge.testing.simulation import SimulatedCluster
-from evomerge.worker import Task, Worker
+from tests.controller.simulated import simulate
 from tests.support import fake_spec
-
-
-def uneven(task: Task) -> float:
-    """1 to 10 seconds, fixed by the recipe."""
-    share = int.from_bytes(hashlib.sha256(task.recipe.recipe_id.encode()).digest()[:4]) / 2**32
-    return float(10**share)
 
 
 def run(
@@ -45,25 +35,18 @@ def run(
         workers={"max": options.workers},
     )
     url = str(folder / f"{name}-{seed}-{waits}.db")
+    search, cluster = simulate(url, spec, options.workers)
     store = open_store(url)
-    search = submit_search(store, check_search(spec))
-    worker = Worker(open_store(url), lambda: make_evaluator(search.spec))
-    cluster = SimulatedCluster(worker, options.workers, uneven)
-    run_search(store, search.id, cluster)
     searched = sum(stint.split is Split.SEARCH for stint in cluster.stints)
     last = searched - 1  # the mean of the distribution comes after all others
     first = last - options.candidates
     fitness = {
         e.candidate_id: e.fitness or 0.0
-        for e in store.evaluations(search.id, Split.SEARCH)
+        for e in store.evaluations(search, Split.SEARCH)
         if e.status is EvaluationStatus.SCORED
     }
     told = sorted(
-        (
-            c
-            for c in store.candidates(search.id)
-            if c.origin is Origin.SEARCH and c.told is not None
-        ),
+        (c for c in store.candidates(search) if c.origin is Origin.SEARCH and c.told is not None),
         key=lambda c: c.told or 0,
     )
     best = [

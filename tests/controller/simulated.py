@@ -15,7 +15,7 @@ from evomerge.worker import Task, Worker
 
 def uneven(task: Task) -> float:
     """1 to 10 seconds, fixed by the recipe."""
-    share = hashlib.sha256(task.recipe.recipe_id.encode()).digest()[0] / 255
+    share = int.from_bytes(hashlib.sha256(task.recipe.recipe_id.encode()).digest()[:4]) / 2**32
     return float(10**share)
 
 
