@@ -74,28 +74,31 @@ def test_more_than_the_cluster_has_is_refused_with_a_remedy(tmp_path):
 
 
 def test_workers_come_and_go_while_a_search_runs(tmp_path):
+    """However long a worker takes to start: the budget ends the search once the second one was seen."""
     spec = fake_spec(
         tmp_path,
         strategy={"name": "random", "asynchronous": True},
-        budget={"candidates": 40},
+        budget={"candidates": 1000},
         workers={"max": 1},
         engine={"name": "fake", "fake_seconds": 0.3},
     )
     store = open_store(str(tmp_path / "elastic.db"))
     search = submit_search(store, check_search(spec))
     dispatcher = RayDispatcher(search.spec, store.url)
-    sizes: set[int] = set()
+    sizes: list[int] = []
 
     def watch(event: object) -> None:
-        sizes.add(dispatcher.slots)
-        if isinstance(event, Scored) and event.candidate.number == 12:
+        if not isinstance(event, Scored):
+            return
+        if len(sizes) == 12:
             edit_search(store, search.id, {}, 2)
-        if isinstance(event, Scored) and event.candidate.number == 38:
-            edit_search(store, search.id, {}, 1)
+        if dispatcher.slots == 2 and 2 not in sizes:
+            edit_search(store, search.id, {"candidates": event.candidate.number + 12}, 1)
+        sizes.append(dispatcher.slots)
 
     try:
         assert run_search(store, search.id, dispatcher, watch) is SearchStatus.FINISHED
-        assert sizes == {1, 2}
+        assert set(sizes) == {1, 2}
         assert dispatcher.slots == 1
     finally:
         dispatcher.close()

@@ -26,7 +26,7 @@ print(peak() - before)
 
 @pytest.mark.parametrize("method", ["linear", "ties", "della", "sce", "arcee_fusion"])
 def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path, method):
-    """Four models of 192 MB each in tensors of 4 MB; the merge takes six times four of those at most."""
+    """Four models of 192 MB each in tensors of 4 MB; the merge takes eight times four of those at most."""
     count = 1 if method == "arcee_fusion" else 3
     names = ["base", "a", "b", "c"][: count + 1]
     for size, layers in (("small", 1), ("large", LAYERS)):
@@ -57,4 +57,4 @@ def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path, method):
         check=True,
     )
     group = 4 * ROWS * COLUMNS * 2
-    assert int(done.stdout.splitlines()[-1]) < 6 * group
+    assert int(done.stdout.splitlines()[-1]) < 8 * group
