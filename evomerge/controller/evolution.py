@@ -118,6 +118,8 @@ class Evolution:
         reason = None
         while len(asked) < room and (reason := self._refusal(len(asked))) is None:
             asked.append(self._ask(len(asked)))
+        if not asked:
+            return reason
         # In one transaction: a population that a kill cut in two would be another history.
         candidates = self._add(asked)
         for evaluation in self._ledger.request(candidates, Split.SEARCH):

@@ -5,7 +5,7 @@ first answers all of them, each other one races against it and leaves as soon as
 winner and all baselines answer the test documents, once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from evomerge.controller.evolution import MEAN_LABEL
 from evomerge.controller.ledger import Ledger, rank_key
 from evomerge.fitness import Split
 from evomerge.pareto import pareto_ranks, spread_subset
-from evomerge.store.types import CandidateRecord, EvaluationStatus, Origin
+from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
+
+Results = Mapping[int, EvaluationRecord]
+"""The evaluations on one split by candidate id."""
 
 
 def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Listener) -> None:
@@ -28,7 +31,7 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
     if splits.validation > 0:
         listener(PhaseStarted("validation", len(finalists)))
         _validate(ledger, finalists)
-        finalists = _best(ledger, finalists, Split.VALIDATION)
+        finalists = _best(ledger, ledger.results(Split.VALIDATION), finalists)
     if not finalists:
         listener(Note("no finalist could be scored on the validation split; there is no winner"))
     elif splits.test > 0:
@@ -43,13 +46,12 @@ def _has_several(ledger: Ledger) -> bool:
 
 
 def _best(
-    ledger: Ledger, candidates: Sequence[CandidateRecord], split: Split
+    ledger: Ledger, results: Results, candidates: Sequence[CandidateRecord]
 ) -> list[CandidateRecord]:
-    """Best first; with several objectives those alone that no other one beats."""
-    ranked = _ranked(ledger, candidates, split)
+    """The scored ones, best first; with several objectives those alone that no other one beats."""
+    ranked = _ranked(results, candidates, EvaluationStatus.SCORED)
     if not _has_several(ledger) or not ranked:
         return ranked
-    results = ledger.results(split)
     observed = [ledger.observe(results[candidate.id]) for candidate in ranked]
     points_NM = -np.array([one.losses for one in observed], dtype=np.float64)
     violations_N = np.array([one.violation for one in observed])
@@ -78,8 +80,9 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
     unlucky, and a search that found nothing better than its baselines still says what it found.
     """
     tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
-    ranked = _best(ledger, tried, Split.SEARCH)
-    ranked += _ranked(ledger, tried, Split.SEARCH, EvaluationStatus.DROPPED)
+    results = ledger.results(Split.SEARCH)
+    ranked = _best(ledger, results, tried)
+    ranked += _ranked(results, tried, EvaluationStatus.DROPPED)
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
     chosen = unique[: ledger.search.spec.selection.top]
     means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
@@ -87,13 +90,9 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
 
 
 def _ranked(
-    ledger: Ledger,
-    candidates: Sequence[CandidateRecord],
-    split: Split,
-    status: EvaluationStatus = EvaluationStatus.SCORED,
+    results: Results, candidates: Sequence[CandidateRecord], status: EvaluationStatus
 ) -> list[CandidateRecord]:
-    """Those of a status, the scored ones, best first; equal ones by number."""
-    results = ledger.results(split)
+    """Those of a status, best first; equal ones by number."""
     scored = [
         (results[candidate.id], candidate)
         for candidate in candidates

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from evomerge.comparison import Comparison
 from evomerge.controller.baselines import GREEDY_SOUP
-from evomerge.fitness import Fitness, Objective, References, Split, make_references
+from evomerge.controller.ledger import rank_key
+from evomerge.fitness import Objective, References, Split, make_references
 from evomerge.results.front import find_front, make_front, objectives_of
 from evomerge.results.optimism import read_optimism
 from evomerge.results.types import Front, Optimism, Results, Row
@@ -150,7 +151,7 @@ def find_winner(
         found = [candidate for candidate in tried if candidate.id in scored[split]]
         if found:
             judge = _judge(found, scored) if split is Split.TEST else split
-            return max(found, key=lambda c: _evaluation_rank(scored[judge][c.id]))
+            return max(found, key=lambda c: rank_key(scored[judge][c.id]))
     return None
 
 
@@ -160,12 +161,6 @@ def _judge(found: Sequence[CandidateRecord], scored: Mapping[Split, Scored]) -> 
         if all(candidate.id in scored[split] for candidate in found):
             return split
     return Split.TEST
-
-
-def _evaluation_rank(evaluation: EvaluationRecord) -> tuple[float, float]:
-    if evaluation.fitness is None:
-        return (float("-inf"), float("-inf"))
-    return Fitness(evaluation.fitness, None, evaluation.violation or 0.0).sort_key
 
 
 def scored_by_split(store: Store, search_id: str) -> dict[Split, Scored]:

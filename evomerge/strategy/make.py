@@ -6,7 +6,7 @@ only looks at a search should wait for.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from evomerge.strategy.choice import choose
 
 if TYPE_CHECKING:
     from evomerge.strategy.cma_es import CMADistribution
+    from evomerge.strategy.generational import Distribution
 
 _BLIND = ("random", "grid")
 """Strategies that never look at a loss, and so take any number of them."""
@@ -94,16 +95,10 @@ def make_strategy(
     return _MAKERS[name](_Task(spec, start, genes, objectives, budget, workers))
 
 
-def _make_cma(task: _Task) -> Strategy:
+def _make_cma(task: _Task, *, diagonal: bool = False) -> Strategy:
     from evomerge.strategy.generational import GenerationalStrategy
 
-    return GenerationalStrategy(lambda mean: _cma(task, mean), task.start)
-
-
-def _make_sep_cma(task: _Task) -> Strategy:
-    from evomerge.strategy.generational import GenerationalStrategy
-
-    return GenerationalStrategy(lambda mean: _cma(task, mean, diagonal=True), task.start)
+    return GenerationalStrategy(lambda mean: _cma(task, mean, diagonal=diagonal), task.start)
 
 
 def _cma(task: _Task, mean: Genome, *, diagonal: bool = False) -> "CMADistribution":
@@ -120,31 +115,29 @@ def _cma(task: _Task, mean: Genome, *, diagonal: bool = False) -> "CMADistributi
 
 
 def _make_lra_cma(task: _Task) -> Strategy:
-    from evomerge.strategy.generational import GenerationalStrategy
     from evomerge.strategy.lra_cma import LRADistribution
 
-    def make(mean: Genome) -> LRADistribution:
-        return LRADistribution(
-            mean,
-            task.cells,
-            sigma0=task.spec.sigma0,
-            seed=task.seed(0xE75),
-            population_size=task.evolving_size,
-        )
-
-    return GenerationalStrategy(make, task.start)
+    return _make_seeded(task, LRADistribution, 0xE75)
 
 
 def _make_catcma(task: _Task) -> Strategy:
     from evomerge.strategy.catcma import CatCMADistribution
+
+    return _make_seeded(task, CatCMADistribution, 0xE77)
+
+
+def _make_seeded(
+    task: _Task, distribution: "Callable[..., Distribution[Any]]", salt: int
+) -> Strategy:
+    """A distribution of `cmaes`, which takes a seed of its own."""
     from evomerge.strategy.generational import GenerationalStrategy
 
-    def make(mean: Genome) -> CatCMADistribution:
-        return CatCMADistribution(
+    def make(mean: Genome) -> "Distribution[Any]":
+        return distribution(
             mean,
             task.cells,
             sigma0=task.spec.sigma0,
-            seed=task.seed(0xE77),
+            seed=task.seed(salt),
             population_size=task.evolving_size,
         )
 
@@ -217,7 +210,7 @@ def _make_grid(task: _Task) -> Strategy:
 
 _MAKERS: dict[str, Callable[[_Task], Strategy]] = {
     "cma": _make_cma,
-    "sep-cma": _make_sep_cma,
+    "sep-cma": lambda task: _make_cma(task, diagonal=True),
     "lra-cma": _make_lra_cma,
     "ipop": lambda task: _make_restarting(task, bipop=False),
     "bipop": lambda task: _make_restarting(task, bipop=True),
