@@ -19,7 +19,8 @@ FROZEN = sorted((Path(__file__).parent / "frozen").glob("*.sql"))
 AS_BEFORE = {
     "0001": make_spec(
         strategy={"name": "cma", "seed": 11, "asynchronous": False}, racing={"enabled": False}
-    )
+    ),
+    "0002": make_spec(),
 }
 """What the searches of earlier releases did without saying so, and go on doing."""
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from evomerge.errors import EvaluationError
 from evomerge.fitness import Fitness, Split
+from evomerge.limits import Limits
+from evomerge.spec import Budget
 from evomerge.store import open_store
 from evomerge.store.schema import REVISIONS
 from evomerge.testing.store_conformance.samples import hold, make_candidate, make_result
@@ -21,8 +23,11 @@ def fill(url: str) -> None:
     """Something in every table and column."""
     store = open_store(url)
     held = hold(store, search_id="frozen")
-    records = held.add(*(make_candidate(n, generation=0, label=str(n)) for n in range(3)))
-    held.add(make_candidate(3, 0.001, generation=1))
+    first_two = (make_candidate(n, generation=0, label=str(n), asked_after=0) for n in range(2))
+    records = held.add(*first_two)
+    rival = held.evaluations()[0].id
+    held.add(make_candidate(2, generation=0, label="2", asked_after=0, rival=rival))
+    held.add(make_candidate(3, 0.001, generation=1, asked_after=2))
     first, second, third, _ = (e.id for e in held.evaluations())
     held.score(first, 0.5)
     for _ in range(2):
@@ -34,6 +39,7 @@ def fill(url: str) -> None:
     store.fail_attempt(third, attempt, EvaluationError("engine died"), final=True)
     store.mark_told(held.id, held.owner, {records[1].id: -0.75, records[0].id: -0.5})
     store.request_evaluations(held.id, held.owner, [records[0].id], Split.TEST)
+    store.set_limits(held.id, Limits(budget=Budget(candidates=9), workers=2))
     store.close()
 
 
