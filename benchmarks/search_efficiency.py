@@ -113,10 +113,8 @@ class Bench:
         )
 
     def ours(self, seed: int) -> SearchSpec:
-        """Defaults, with a tenth of the tokens. Two candidates are taken off it: the start, which the
-        store of baselines holds, and the distribution's mean, which is scored when the budget is spent."""
-        spent = self.run("reference", seed).phases["search"]
-        tokens = spent.tokens // SHARE - 2 * spent.tokens // spent.evaluations
+        """Defaults, with a tenth of the tokens."""
+        tokens = self.run("reference", seed).phases["search"].tokens // SHARE
         return self.spec.model_copy(
             update={
                 "strategy": StrategySpec(seed=seed),

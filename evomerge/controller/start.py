@@ -24,6 +24,8 @@ from evomerge.strategy import Observation
 GIVEN_LABEL = "given recipe"
 _SOUPS = ("linear", "task_arithmetic")
 """Baselines that a weight for each task vector says in full."""
+_SAME = 1e-4
+"""Genes closer than this are one: a baseline's weights are written with six digits."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ def make_start(ledger: Ledger, space: SearchSpace, baselines: Sequence[ScoredBas
     best = best_baseline(baselines)
     known = [*_from_baselines(ledger, space, baselines), *_from_searches(ledger, space)]
     given = tuple(_given(recipe, space) for recipe in spec.strategy.start.recipes)
-    return Start(encode(space, spec, best), best, tuple(known), given)
+    genome = encode(space, spec, best)
+    # Bit for bit the genome that is told as known: no strategy then asks for that merge once more.
+    same = (one.genome for one in known if np.allclose(one.genome, genome, rtol=0, atol=_SAME))
+    return Start(next(same, genome), best, tuple(known), given)
 
 
 def _given(recipe: Recipe | Path, space: SearchSpace) -> tuple[Recipe, Genome | None]:

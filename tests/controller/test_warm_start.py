@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from evomerge.controller.start import GIVEN_LABEL
@@ -9,9 +10,11 @@ from evomerge.errors import SpecError, UsageError
 from evomerge.merging.mergekit_yaml import dump_recipe
 from evomerge.recipe import Recipe, Source, constant
 from evomerge.service import check_search, submit_search
+from evomerge.spec import StrategySpec
 from evomerge.store import open_store
 from evomerge.store.types import Origin
 from evomerge.strategy.generational import GenerationalStrategy
+from evomerge.strategy.gp import GaussianProcessStrategy
 from tests.controller.simulated import simulate, store_file
 from tests.support import fake_spec
 
@@ -26,18 +29,22 @@ def _spec(folder, **start):
     )
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """Genomes that the strategy was told, in order."""
+def _record_tells(monkeypatch, strategy):
+    """Genomes that strategies of this class are told from now on, in order."""
     seen = []
-    original = GenerationalStrategy.tell
+    original = strategy.tell
 
     def tell(self, genome, observation):
         seen.append((tuple(genome), observation))
         original(self, genome, observation)
 
-    monkeypatch.setattr(GenerationalStrategy, "tell", tell)
+    monkeypatch.setattr(strategy, "tell", tell)
     return seen
+
+
+@pytest.fixture
+def told(monkeypatch):
+    return _record_tells(monkeypatch, GenerationalStrategy)
 
 
 def test_the_strategy_is_told_the_baselines_that_its_space_can_say(tmp_path, told):
@@ -111,3 +118,15 @@ def test_only_finished_searches_over_the_same_space_can_be_learned_from(tmp_path
     wider["space"]["parameters"]["weight"]["range"] = [0, 2]
     with pytest.raises(UsageError, match="another space"):
         submit_search(store, check_search(type(_spec(tmp_path)).model_validate(wider)))
+
+
+def test_no_merge_that_was_scored_as_a_baseline_is_asked_for_again(tmp_path, monkeypatch):
+    told = _record_tells(monkeypatch, GaussianProcessStrategy)
+    spec = _spec(tmp_path)
+    spec = spec.model_copy(update={"strategy": StrategySpec(name="gp", seed=5)})
+    url = store_file(tmp_path, "store")
+    search, _ = simulate(url, spec, 1)
+    asked = [c.genome for c in open_store(url).candidates(search) if c.told is not None]
+    known = [genome for genome, _ in told[: -len(asked)]]
+    assert len(known) >= 5
+    assert not any(np.allclose(one, other, atol=1e-4) for one in known for other in asked)
