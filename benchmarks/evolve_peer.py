@@ -2,7 +2,7 @@
 
     python -m venv PEER && PEER/bin/pip install 'mergekit[evolve]==0.1.5'
     python -m benchmarks.evolve_peer --python PEER/bin/python --zoo demo --seeds 0 1 2 \
-        --out FOLDER
+        --times 5 --out FOLDER
 
 FOLDER holds the runs of `benchmarks.search_efficiency` (same zoo and seeds). The peer searches for as many
 CPU seconds as the reference there took, baselines included; starting Ray and loading its libraries are given
@@ -12,8 +12,9 @@ files cut down to the documents of the search split, with the same metrics and w
 search fitness. It runs with its own defaults: sigma0 1/6, uniform start, merges on disk, a pool of one
 actor, Hugging Face backend; with batches of 32, as it otherwise takes documents one by one.
 
-Its best recipe, and the best one at earlier times, are then scored by evomerge on the test documents. It is
-as good as the reference once such a score is not below the 95 % interval of the reference's.
+Its best recipe in that time is then scored by evomerge on the test documents. It goes on for --times as
+long, and is as good as the reference once its best one's test score is not below the 95 % interval of the
+reference's.
 """
 
 import argparse
@@ -72,12 +73,14 @@ class Candidate:
 class Outcome:
     """One seed: what the peer found in `budget` CPU seconds, and when it was as good as the reference.
 
+    searched: CPU seconds, of which `budget` are the first.
     against_reference, against_ours: its best on the test documents minus these searches' winners.
     as_good_after: CPU seconds; None where it never was.
     """
 
     seed: int
     budget: float
+    searched: float
     seconds: float
     candidates: int
     fitness: float
@@ -87,10 +90,10 @@ class Outcome:
 
 
 class Peer:
-    """mergekit-evolve on one zoo."""
+    """mergekit-evolve on one zoo, searching `times` as long as the reference did."""
 
-    def __init__(self, bench: Bench, python: Path) -> None:
-        self.bench, self.python = bench, python
+    def __init__(self, bench: Bench, python: Path, times: float) -> None:
+        self.bench, self.python, self.times = bench, python, times
         self.folder = bench.out / f"{bench.zoo}-peer"
 
     @cached_property
@@ -103,12 +106,12 @@ class Peer:
         return folder
 
     def record(self, seed: int, cpu_seconds: float) -> list[Candidate]:
-        """The candidates of a run of `cpu_seconds`, from --out or made now."""
+        """The candidates of a run of `cpu_seconds`, made now where --out has none."""
         file = self.folder / f"{seed}.jsonl"
         if not file.is_file():
             self._search(seed, cpu_seconds, file)
         lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        return [Candidate(**line) for line in lines if line["cpu_seconds"] <= cpu_seconds]
+        return [Candidate(**line) for line in lines]
 
     def _search(self, seed: int, cpu_seconds: float, file: Path) -> None:
         tasks = self.tasks
@@ -132,25 +135,27 @@ class Peer:
         """Run, or read, and compare."""
         reference = self.bench.run("reference", seed)
         budget = sum(reference.phases[name].cpu_seconds for name in ("baselines", "search"))
-        candidates = self.record(seed, budget)
-        best = incumbents(candidates)
+        record = self.record(seed, budget * self.times)
+        candidates = [one for one in record if one.cpu_seconds <= budget]
+        best, later = incumbents(candidates), incumbents(record)
         target = tested_winner(self.bench.store("reference", seed), reference)
         objective = self.bench.spec.objective
         wanted = bar(objective, target)
         tested = test(self.bench.evaluator, parse_recipe(best[-1].recipe))
         place = first_as_good(
-            len(best), lambda i: self.bench.test_score(parse_recipe(best[i].recipe)) >= wanted
+            len(later), lambda i: self.bench.test_score(parse_recipe(later[i].recipe)) >= wanted
         )
         ours = self._ours(seed)
         return Outcome(
             seed=seed,
             budget=budget,
+            searched=record[-1].cpu_seconds,
             seconds=candidates[-1].seconds,
             candidates=len(candidates),
             fitness=compute_fitness(objective, tested[0].scores).value,
             against_reference=lead(objective, tested, target),
             against_ours=None if ours is None else lead(objective, tested, ours),
-            as_good_after=None if place is None else best[place].cpu_seconds,
+            as_good_after=None if place is None else later[place].cpu_seconds,
         )
 
     def _ours(self, seed: int) -> Tested | None:
@@ -232,7 +237,11 @@ def table(zoo: str, outcomes: Sequence[Outcome]) -> str:
     ]
     for one in outcomes:
         ours = "–" if one.against_ours is None else _interval(one.against_ours)
-        reached = "not reached" if one.as_good_after is None else f"{one.as_good_after:.0f}"
+        reached = (
+            f"not in {one.searched:.0f}"
+            if one.as_good_after is None
+            else f"{one.as_good_after:.0f}"
+        )
         lines.append(
             f"| {one.seed} | {one.budget:.0f} ({one.seconds:.0f}) | {one.candidates} | {one.fitness:.3f} "
             f"| {_interval(one.against_reference)} | {ours} | {reached} |"
@@ -252,10 +261,11 @@ def main() -> None:
     parser.add_argument("--zoo", choices=list(ZOOS), default="demo")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("search-efficiency"))
+    parser.add_argument("--times", type=float, default=5)
     parser.add_argument("--engine", choices=["vllm", "hf"], default="vllm")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    peer = Peer(Bench(options.zoo, options.out, options.engine), options.python)
+    peer = Peer(Bench(options.zoo, options.out, options.engine), options.python, options.times)
     print(table(options.zoo, [peer.outcome(seed) for seed in options.seeds]))
 
 
