@@ -1,4 +1,4 @@
--- The schema of the store at revision 0002, on SQLite. Written by
+-- The schema of the store at revision 0003, on SQLite. Written by
 -- `python -m evomerge.store.golden` from db/migrations; do not edit. What tables and columns mean is
 -- said in evomerge/store/schema.py.
 
@@ -96,6 +96,39 @@ CREATE INDEX ix_evaluations_recipe_id_split ON evaluations (recipe_id, split);
 
 CREATE UNIQUE INDEX uq_evaluations_recipe_once ON evaluations (search_id, recipe_id, split) WHERE copied_from IS NULL;
 
+CREATE TABLE events (
+    id INTEGER NOT NULL,
+    search_id TEXT NOT NULL,
+    at DOUBLE NOT NULL,
+    level TEXT NOT NULL,
+    message TEXT NOT NULL,
+    CONSTRAINT pk_events PRIMARY KEY (id),
+    CONSTRAINT fk_events_searches FOREIGN KEY(search_id) REFERENCES searches (id)
+);
+
+CREATE INDEX ix_events_search_id_id ON events (search_id, id);
+
+CREATE TABLE exports (
+    id INTEGER NOT NULL,
+    candidate_id INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    status TEXT NOT NULL,
+    error TEXT,
+    created_at DOUBLE NOT NULL,
+    updated_at DOUBLE NOT NULL,
+    claimed_by TEXT,
+    claimed_until DOUBLE,
+    CONSTRAINT pk_exports PRIMARY KEY (id),
+    CONSTRAINT ck_exports_status CHECK (status IN ('pending', 'running', 'done', 'failed')),
+    CONSTRAINT uq_exports_folder UNIQUE (folder),
+    CONSTRAINT ck_exports_claim CHECK ((claimed_by IS NULL) = (claimed_until IS NULL)),
+    CONSTRAINT fk_exports_candidates FOREIGN KEY(candidate_id) REFERENCES candidates (id),
+    CONSTRAINT fk_exports_owners FOREIGN KEY(owner) REFERENCES owners (name)
+);
+
+CREATE INDEX ix_exports_status ON exports (status);
+
 CREATE TABLE limits (
     search_id TEXT NOT NULL,
     limits TEXT NOT NULL,
@@ -112,6 +145,47 @@ CREATE TABLE outcomes (
     CONSTRAINT pk_outcomes PRIMARY KEY (evaluation_id, task),
     CONSTRAINT fk_outcomes_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
 );
+
+CREATE TABLE owners (
+    name TEXT NOT NULL,
+    weight DOUBLE NOT NULL,
+    max_running INTEGER,
+    max_queued INTEGER,
+    max_candidates INTEGER,
+    max_workers INTEGER,
+    max_hours DOUBLE,
+    used DOUBLE NOT NULL,
+    used_at DOUBLE NOT NULL,
+    created_at DOUBLE NOT NULL,
+    CONSTRAINT pk_owners PRIMARY KEY (name),
+    CONSTRAINT ck_owners_weight CHECK (weight > 0),
+    CONSTRAINT ck_owners_used CHECK (used >= 0)
+);
+
+CREATE TABLE queue (
+    search_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    wanted BOOLEAN NOT NULL,
+    submitted_at DOUBLE NOT NULL,
+    started_at DOUBLE,
+    claimed_by TEXT,
+    claimed_until DOUBLE,
+    failures INTEGER NOT NULL,
+    progress INTEGER NOT NULL,
+    retry_at DOUBLE,
+    workers INTEGER,
+    idempotency_key TEXT,
+    fingerprint TEXT,
+    CONSTRAINT pk_queue PRIMARY KEY (search_id),
+    CONSTRAINT uq_queue_owner_idempotency_key UNIQUE (owner, idempotency_key),
+    CONSTRAINT ck_queue_claim CHECK ((claimed_by IS NULL) = (claimed_until IS NULL)),
+    CONSTRAINT ck_queue_key CHECK ((idempotency_key IS NULL) = (fingerprint IS NULL)),
+    CONSTRAINT fk_queue_searches FOREIGN KEY(search_id) REFERENCES searches (id),
+    CONSTRAINT fk_queue_owners FOREIGN KEY(owner) REFERENCES owners (name)
+);
+
+CREATE INDEX ix_queue_wanted ON queue (wanted);
 
 CREATE TABLE races (
     evaluation_id INTEGER NOT NULL,
@@ -168,3 +242,24 @@ CREATE TABLE task_scores (
 );
 
 CREATE INDEX ix_task_scores_task_headline ON task_scores (task, headline);
+
+CREATE TABLE tokens (
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    parent TEXT,
+    note TEXT,
+    created_at DOUBLE NOT NULL,
+    expires_at DOUBLE,
+    revoked_at DOUBLE,
+    used_at DOUBLE,
+    CONSTRAINT pk_tokens PRIMARY KEY (id),
+    CONSTRAINT ck_tokens_scope CHECK (scope IN ('read', 'submit', 'admin')),
+    CONSTRAINT fk_tokens_owners FOREIGN KEY(owner) REFERENCES owners (name),
+    CONSTRAINT fk_tokens_tokens FOREIGN KEY(parent) REFERENCES tokens (id)
+);
+
+CREATE INDEX ix_tokens_owner ON tokens (owner);
+
+CREATE INDEX ix_tokens_parent ON tokens (parent);

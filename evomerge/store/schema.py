@@ -5,6 +5,9 @@ searches ──< candidates ──< evaluations (candidate × split) ──< att
    │                    │              ├── copied_from: another evaluation of the same recipe
    └── limits           └── asks       └── races: against which evaluation, and whether it lost
 
+owners ──< tokens (a session is a token of a browser, with the token it came from as its parent)
+   └────< queue (one row a search that waits for a server, or waited) ; exports ; events of a search
+
 What may never happen twice is a constraint here and no care taken elsewhere: a number or a told
 place within a search, a split of a candidate, an attempt, a second running or deciding attempt, and
 a recipe scored twice on a split of one search. An evaluation with `copied_from` has no status of
@@ -37,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from evomerge.fitness import Split
+from evomerge.store.access import ExportStatus, Scope
 from evomerge.store.columns import Timestamp
 from evomerge.store.types import EvaluationStatus, Origin, SearchStatus
 
@@ -48,7 +52,7 @@ NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
 }
 VERSION_TABLE = "evomerge_version"
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Revisions of `db/migrations`, oldest first; the last one is what this version reads and writes."""
 
 Key = BigInteger().with_variant(Integer, "sqlite")
@@ -269,3 +273,105 @@ class Outcome(Base):
     position: Mapped[int]
     documents: Mapped[int]
     data: Mapped[bytes]
+
+
+class Owner(Base):
+    """Who uses a server: the share that is due, the limits, and the recent use of workers."""
+
+    __tablename__ = "owners"
+    __table_args__ = (
+        CheckConstraint("weight > 0", name="weight"),
+        CheckConstraint("used >= 0", name="used"),
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    weight: Mapped[float]
+    max_running: Mapped[int | None]
+    max_queued: Mapped[int | None]
+    max_candidates: Mapped[int | None]
+    max_workers: Mapped[int | None]
+    max_hours: Mapped[float | None]
+    used: Mapped[float]
+    used_at: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class Token(Base):
+    """A credential. Only the hash of its secret is here; a parent's end is also a session's."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (_one_of("scope", Scope), Index(None, "owner"), Index(None, "parent"))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
+    scope: Mapped[str]
+    digest: Mapped[str]
+    parent: Mapped[str | None] = mapped_column(ForeignKey("tokens.id"))
+    note: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    expires_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    revoked_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    used_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+
+class Queued(Base):
+    """A search that servers run: whose it is, whether it shall run, and which server sees to it.
+
+    claimed_by, claimed_until: the server that runs its controller. progress: evaluations that had
+    ended when the controller failed last; failures: in a row, without any progress between. workers:
+    how many of the servers' workers it may use now; NULL: as many as it asks for.
+    """
+
+    __tablename__ = "queue"
+    __table_args__ = (
+        UniqueConstraint("owner", "idempotency_key"),
+        CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+        CheckConstraint("(idempotency_key IS NULL) = (fingerprint IS NULL)", name="key"),
+        Index(None, "wanted"),
+    )
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
+    priority: Mapped[int]
+    wanted: Mapped[bool]
+    submitted_at: Mapped[datetime] = mapped_column(Timestamp)
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[float | None]
+    failures: Mapped[int]
+    progress: Mapped[int]
+    retry_at: Mapped[float | None]
+    workers: Mapped[int | None]
+    idempotency_key: Mapped[str | None]
+    fingerprint: Mapped[str | None]
+
+
+class EventRow(Base):
+    """What happened to a search, in words: what its log shows."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index(None, "search_id", "id"),)
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"))
+    at: Mapped[datetime] = mapped_column(Timestamp)
+    level: Mapped[str]
+    message: Mapped[str]
+
+
+class Export(Base):
+    """A candidate that a server merges into a folder of its own."""
+
+    __tablename__ = "exports"
+    __table_args__ = (
+        _one_of("status", ExportStatus),
+        UniqueConstraint("folder"),
+        CheckConstraint("(claimed_by IS NULL) = (claimed_until IS NULL)", name="claim"),
+        Index(None, "status"),
+    )
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(Key, ForeignKey("candidates.id"))
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
+    folder: Mapped[str]
+    status: Mapped[str]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    updated_at: Mapped[datetime] = mapped_column(Timestamp)
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[float | None]

@@ -8,22 +8,35 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from evomerge.store.activity import Activity
 from evomerge.store.attempts import Attempts
 from evomerge.store.candidates import Candidates
 from evomerge.store.connection import make_engine, resolve_url, shown
 from evomerge.store.evaluations import Evaluations
 from evomerge.store.files import check_file, use_wal
 from evomerge.store.migrate import check_revision, migrate, revision_of
+from evomerge.store.owners import Owners
 from evomerge.store.progress import ProgressReader
 from evomerge.store.questions import Questions
 from evomerge.store.searches import Searches
+from evomerge.store.tokens import Tokens
 from evomerge.store.transactions import transact
 
 PATIENCE = 30.0
 """Seconds that a transaction waits for others, or for a server that is away, before it gives up."""
 
 
-class SQLStore(Searches, Candidates, Evaluations, Attempts, ProgressReader, Questions):
+class SQLStore(
+    Searches,
+    Candidates,
+    Evaluations,
+    Attempts,
+    ProgressReader,
+    Questions,
+    Activity,
+    Owners,
+    Tokens,
+):
     """A store in SQLite or PostgreSQL. May be shared by threads; a forked process opens its own."""
 
     @property
