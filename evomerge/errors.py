@@ -9,6 +9,7 @@ EvomergeError
 │   ├── StoreError             database: locked, newer than this version, unreachable
 │   ├── ResourceError          disk, memory, GPU, port
 │   ├── NotFoundError          no search, candidate, query or preset of that name
+│   ├── LimitError             more than an owner may use of a server
 │   └── Problems               several of the above, reported together
 ├── CandidateError             one candidate failed; the search goes on without it
 │   ├── MergeError             the recipe gives no usable weights (NaN, weights that cancel)
@@ -85,6 +86,10 @@ class ResourceError(UsageError):
 
 class NotFoundError(UsageError):
     """Nothing of that name exists."""
+
+
+class LimitError(UsageError):
+    """An owner asked for more of a server than the owner's limits allow."""
 
 
 class Problems(UsageError):

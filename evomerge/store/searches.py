@@ -45,26 +45,12 @@ class Searches(Transactions):
         search_id: str | None = None,
     ) -> SearchRecord:
         """A new pending search; its id is a short random name unless given."""
-        taken = set(db.scalars(select(Search.id)))
-        chosen = search_id or random_name(taken)
-        _check_new_id(chosen, taken)
-        values = {
-            "id": chosen,
-            "name": spec.name,
-            "status": SearchStatus.PENDING.value,
-            "scope": scope,
-            "base_model": spec.base_model,
-            "seed": _checked_seed(spec.strategy.seed),
-            "spec": json.dumps(spec.model_dump(mode="json"), separators=(",", ":")),
-            "versions": json.dumps(dict(sorted(versions.items())), separators=(",", ":")),
-        }
-        db.execute(insert(Search).values(**values, created_at=now(), updated_at=now()))
-        return _search(db, chosen)
+        return insert_search(db, spec, scope=scope, versions=versions, search_id=search_id)
 
     @reads
     def search(self, db: Connection, search_id: str) -> SearchRecord:
         """By id, by unique prefix of an id, or by name where only one has it."""
-        return _search(db, find_search(db, search_id))
+        return search_record(db, find_search(db, search_id))
 
     @reads
     def searches(self, db: Connection) -> list[SearchRecord]:
@@ -88,7 +74,7 @@ class Searches(Transactions):
         values = {"status": SearchStatus(status).value, "message": clean(message)}
         changed = db.execute(query.values(**values, updated_at=now())).rowcount == 1
         if not changed:
-            _search(db, search_id)
+            search_record(db, search_id)
         return changed
 
     @reads
@@ -100,7 +86,7 @@ class Searches(Transactions):
     @writes
     def set_limits(self, db: Connection, search_id: str, limits: Limits) -> None:
         """Replace the limits; NotFoundError where there is no such search."""
-        _search(db, search_id)
+        search_record(db, search_id)
         db.execute(delete(Limit).where(Limit.search_id == search_id))
         db.execute(insert(Limit).values(search_id=search_id, limits=limits.model_dump_json()))
 
@@ -126,6 +112,32 @@ class Searches(Transactions):
         """Give the lease back; nothing happens where another holds it by now."""
         held = update(Search).where(Search.id == search_id, Search.lease_owner == owner)
         db.execute(held.values(lease_owner=None, lease_until=None))
+
+
+def insert_search(
+    db: Connection,
+    spec: SearchSpec,
+    *,
+    scope: str,
+    versions: Mapping[str, str],
+    search_id: str | None = None,
+) -> SearchRecord:
+    """A new pending search, within the caller's transaction."""
+    taken = set(db.scalars(select(Search.id)))
+    chosen = search_id or random_name(taken)
+    _check_new_id(chosen, taken)
+    values = {
+        "id": chosen,
+        "name": spec.name,
+        "status": SearchStatus.PENDING.value,
+        "scope": scope,
+        "base_model": spec.base_model,
+        "seed": _checked_seed(spec.strategy.seed),
+        "spec": json.dumps(spec.model_dump(mode="json"), separators=(",", ":")),
+        "versions": json.dumps(dict(sorted(versions.items())), separators=(",", ":")),
+    }
+    db.execute(insert(Search).values(**values, created_at=now(), updated_at=now()))
+    return search_record(db, chosen)
 
 
 def check_lease(db: Connection, search_id: str, owner: str) -> None:
@@ -161,7 +173,8 @@ def find_search(db: Connection, wanted: str) -> str:
     raise NotFoundError(f"no search {wanted!r}", remedy=remedy)
 
 
-def _search(db: Connection, search_id: str) -> SearchRecord:
+def search_record(db: Connection, search_id: str) -> SearchRecord:
+    """The search of that id; NotFoundError."""
     row = db.execute(select(*_COLUMNS).where(Search.id == search_id)).one_or_none()
     if row is None:
         find_search(db, search_id)

@@ -18,6 +18,7 @@ from evomerge.store.migrate import check_revision, migrate, revision_of
 from evomerge.store.owners import Owners
 from evomerge.store.progress import ProgressReader
 from evomerge.store.questions import Questions
+from evomerge.store.queue import Queue
 from evomerge.store.searches import Searches
 from evomerge.store.tokens import Tokens
 from evomerge.store.transactions import transact
@@ -36,6 +37,7 @@ class SQLStore(
     Activity,
     Owners,
     Tokens,
+    Queue,
 ):
     """A store in SQLite or PostgreSQL. May be shared by threads; a forked process opens its own."""
 
