@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,11 @@ def kill_until_finished(
     chooser: random.Random,
     longest: float,
     roles: tuple[str, ...] = (),
+    look: Callable[[], None] = lambda: None,
 ) -> Counter[str]:
     """Kill `kills` processes at random moments, resuming whenever the driver is gone.
 
-    `roles` limits what is killed; by default anything is.
+    `roles` limits what is killed; by default anything is. `look` is called again and again.
     """
     killed: Counter[str] = Counter()
     victim.start()
@@ -48,7 +50,9 @@ def kill_until_finished(
             assert victim.wait_until_gone(30) == [], "processes outlived their driver"
             if store.search(victim.search_id).status is not SearchStatus.FINISHED:
                 victim.start()
+        look()
         time.sleep(0.05)
+    look()
     victim.driver.wait(60)
     assert victim.wait_until_gone(30) == []
     return killed
@@ -116,6 +120,44 @@ def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
     print(f"killed: {dict(killed)} in {round_number} searches")
     assert killed.keys() >= {"controller", "_WorkerActor"}
     assert shared_memory() <= before
+
+
+class _Tells:
+    """Remembers what a search had told at each moment that it was looked at."""
+
+    def __init__(self, store: SQLStore, search_id: str) -> None:
+        self._store, self._search_id = store, search_id
+        self.longest: list[tuple[object, ...]] = []
+
+    def look(self) -> None:
+        """What was told before stands as it was: tells are added at the end, and never changed."""
+        told = [c for c in self._store.candidates(self._search_id) if c.told is not None]
+        rows = [(c.told, c.number, c.genome, c.loss) for c in sorted(told, key=lambda c: c.told)]
+        assert rows[: len(self.longest)] == self.longest
+        self.longest = rows
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_an_asynchronous_search_killed_fifteen_times_goes_on_from_what_it_had_told(tmp_path):
+    spec = fake_spec(
+        tmp_path,
+        engine={"name": "fake", "fake_seconds": 0.4},
+        budget={"candidates": 60},
+        workers={"max": 2},
+        strategy={"name": "cma", "asynchronous": True, "seed": 4},
+    )
+    store = open_store(str(tmp_path / "rough.db"))
+    search = submit_search(store, check_search(spec))
+    victim = Victim(store.url, search.id, log=tmp_path / "log")
+    tells = _Tells(store, search.id)
+    chooser = random.Random(6)
+    killed = kill_until_finished(victim, store, 15, chooser, longest=6.0, look=tells.look)
+    print(f"killed: {dict(killed)}")
+    assert killed.keys() >= {"controller", "_WorkerActor"}
+    assert len(tells.longest) == 60
+    assert [row[0] for row in tells.longest] == list(range(60))
+    assert scored_twice(store, search.id) == []
 
 
 def _wait_for(condition, seconds: float) -> None:
