@@ -8,16 +8,15 @@ or the best so far for strategies that follow the best one alone.
 import math
 from bisect import bisect_right, insort
 from collections import deque
+from collections.abc import Mapping
 from functools import lru_cache
 
-import numpy as np
-
+from evomerge.comparison import documents_behind
 from evomerge.fitness import (
     Fitness,
     Objective,
     References,
     Split,
-    TaskOutcomes,
     TaskScore,
     compute_fitness,
 )
@@ -85,7 +84,7 @@ class Races:
             return "fitness is no weighted mean of the tasks' scores"
         by_task = {one.task: one for one in self._outcomes(evaluation.id)}
         for score in evaluation.scores:
-            if score.headline and not _is_mean(by_task.get(score.task), score.metric, score.value):
+            if score.headline and not _is_share(documents_behind(score, by_task.get(score.task))):
                 return f"{score.metric} of {score.task} is no mean of numbers between 0 and 1"
         return None
 
@@ -131,10 +130,5 @@ def _slopes(objective: Objective, references: References) -> dict[str, float]:
     return {name: fitness_with(name) - fitness_with(None) for name in names}
 
 
-def _is_mean(outcomes: TaskOutcomes | None, metric: str, value: float) -> bool:
-    if outcomes is None or metric not in outcomes.values:
-        return False
-    values = outcomes.values[metric]
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        return False
-    return math.isclose(float(values.mean()), value, rel_tol=1e-9, abs_tol=1e-12)
+def _is_share(documents: Mapping[int, float]) -> bool:
+    return bool(documents) and all(0 <= value <= 1 for value in documents.values())
