@@ -1,11 +1,12 @@
 """What a user can do with searches, as functions: the CLI and later the API are shells over these."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from evomerge.controller import Controller, Listener
+from evomerge.controller.core import STARTABLE
 from evomerge.controller.events import ignore
 from evomerge.dispatch import Dispatcher, InlineDispatcher
 from evomerge.errors import LeaseLostError, ResourceError, SpecError
@@ -92,13 +93,23 @@ def make_dispatcher(
 
 
 def run_search(
-    store: SQLStore, search_id: str, dispatcher: Dispatcher, listener: Listener = ignore
+    store: SQLStore,
+    search_id: str,
+    dispatcher: Dispatcher,
+    listener: Listener = ignore,
+    startable: Sequence[SearchStatus] = STARTABLE,
 ) -> SearchStatus:
-    """Run or resume a search in this process until it ends, is paused or cancelled."""
+    """Run or resume a search in this process until it ends, is paused or cancelled.
+
+    Args:
+        startable: what it may be started from. A person overrules an earlier pause; a server does not.
+    """
     search = store.search(search_id)
     _refuse_ended(search)
     space = bind_space(search.spec, read_index(local_folder(search.spec.base_model)))
-    controller = Controller(store, search, space, dispatcher, owner=make_owner(), listener=listener)
+    controller = Controller(
+        store, search, space, dispatcher, owner=make_owner(), listener=listener, startable=startable
+    )
     return controller.run()
 
 

@@ -5,6 +5,8 @@ starts on an interrupted search walks the same path again, finds each candidate 
 the store already, and goes on where the path ends. Fresh run and resume are one piece of code.
 """
 
+from collections.abc import Sequence
+
 from evomerge.controller.baseline_phase import score_baselines, score_soup
 from evomerge.controller.events import Listener, Note, ignore
 from evomerge.controller.evolution import Evolution
@@ -35,6 +37,7 @@ class Controller:
         dispatcher: the workers, started by whoever made them.
         owner: who holds the lease, from `store.make_owner`.
         listener: is told what happens.
+        startable: the statuses that it may start from; in any other it does what that one wishes.
     """
 
     def __init__(
@@ -46,15 +49,17 @@ class Controller:
         *,
         owner: str,
         listener: Listener = ignore,
+        startable: Sequence[SearchStatus] = STARTABLE,
     ) -> None:
         self._store, self._search, self._space = store, search, space
         self._dispatcher, self._owner, self._listener = dispatcher, owner, listener
+        self._startable = startable
 
     def run(self) -> SearchStatus:
         """Returns the status that the search ended with. Raises what stops a search for good."""
         with LeaseKeeper(self._store, self._search.id, self._owner) as lease:
             try:
-                self._store.set_status(self._search.id, SearchStatus.RUNNING, only_from=STARTABLE)
+                self._store.set_status(self._search.id, SearchStatus.RUNNING, only_from=self._startable)
                 self._dispatcher.start()
                 self._walk(lease)
                 return self._set_status(SearchStatus.FINISHED)
@@ -73,7 +78,7 @@ class Controller:
                 raise
 
     def _walk(self, lease: LeaseKeeper) -> None:
-        wishes = Wishes(self._store, self._search.id, lease)
+        wishes = Wishes(self._store, self._search, lease)
         attempts = self._search.spec.workers.attempts
         scheduler = Scheduler(self._store, self._dispatcher, wishes, attempts=attempts)
         ledger = Ledger(self._store, self._search, self._owner, scheduler, self._listener)

@@ -1,20 +1,21 @@
 """Brings evaluations to an end: dispatches, retries, and tells as soon as one is final."""
 
-import os
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from evomerge.controller.wishes import Wishes
 from evomerge.dispatch.base import Dispatcher
-from evomerge.errors import CandidateError
+from evomerge.errors import CandidateError, NodeLostError
 from evomerge.racing import RacePlan
-from evomerge.recipe import Recipe
 from evomerge.store.api import Store
-from evomerge.store.types import EvaluationRecord, EvaluationStatus
-from evomerge.worker import Done, Task
+from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus
+from evomerge.telemetry import traces
+from evomerge.worker import About, Done, Task
 
 FINAL = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED, EvaluationStatus.FAILED)
 _WAIT_SECONDS = 0.5
+_MAX_NODES_LOST = 20
+"""A candidate that takes one node after the other down with it has to fail at last."""
 
 
 class Scheduler:
@@ -27,10 +28,8 @@ class Scheduler:
         self, store: Store, dispatcher: Dispatcher, wishes: Wishes, *, attempts: int
     ) -> None:
         self._store, self._dispatcher, self._wishes = store, dispatcher, wishes
-        # Which worker takes a task, only the dispatcher knows.
-        self._worker = f"controller {os.getpid()}"
         self._max_attempts = attempts
-        self._jobs: dict[int, tuple[Recipe, RacePlan | None]] = {}
+        self._jobs: dict[int, tuple[CandidateRecord, RacePlan | None]] = {}
         self._queue: deque[EvaluationRecord] = deque()
         self._running: set[int] = set()
         self._ended: list[EvaluationRecord] = []
@@ -52,7 +51,10 @@ class Scheduler:
         return self._wishes
 
     def add(
-        self, evaluation: EvaluationRecord, recipe: Recipe, race: RacePlan | None = None
+        self,
+        evaluation: EvaluationRecord,
+        candidate: CandidateRecord,
+        race: RacePlan | None = None,
     ) -> None:
         """Have one more evaluation brought to its end; `advance` says when that is."""
         if evaluation.status in FINAL:
@@ -60,7 +62,7 @@ class Scheduler:
         elif evaluation.copied_from is not None:
             self._followers[evaluation.copied_from].append(evaluation.id)
         else:
-            self._jobs[evaluation.id] = (recipe, race)
+            self._jobs[evaluation.id] = (candidate, race)
             self._queue.append(evaluation)
 
     def advance(self) -> list[EvaluationRecord]:
@@ -70,7 +72,7 @@ class Scheduler:
         LeaseLostError when another controller took over.
         """
         pausing = self._wishes.pausing(bool(self._running))
-        self._dispatcher.resize(self._wishes.limits.workers)
+        self._dispatcher.resize(self._wishes.workers)
         while self._queue and not pausing and len(self._running) < self._dispatcher.slots:
             self._begin(self._queue.popleft())
         ended, self._ended = self._ended, []
@@ -79,24 +81,17 @@ class Scheduler:
                 ended += self._settle(done)
         return ended
 
-    def finish(self, jobs: Iterable[tuple[EvaluationRecord, Recipe]]) -> list[EvaluationRecord]:
-        """Bring all of them to their end; returns them final, as they ended."""
-        for evaluation, recipe in jobs:
-            self.add(evaluation, recipe)
-        ended: list[EvaluationRecord] = []
-        while self.busy:
-            ended += self.advance()
-        return ended
-
     def _begin(self, evaluation: EvaluationRecord) -> None:
-        attempt = self._store.begin_attempt(evaluation.id, self._worker)
+        attempt = self._store.begin_attempt(evaluation.id, self._dispatcher.next_worker)
         # Attempts that a dead controller left behind say nothing about the candidate.
         allowed = attempt + self._max_attempts - evaluation.failures - 1
-        recipe, race = self._jobs[evaluation.id]
+        candidate, race = self._jobs[evaluation.id]
         self._running.add(evaluation.id)
-        self._dispatcher.submit(
-            Task(evaluation.id, attempt, allowed, recipe, evaluation.split, race)
-        )
+        about = About(candidate.search_id, candidate.number)
+        with traces.span("dispatch", about.carrier, attempt=attempt):
+            self._dispatcher.submit(
+                Task(evaluation.id, attempt, allowed, candidate.recipe, evaluation.split, race, about)
+            )
 
     def _settle(self, done: Done) -> Sequence[EvaluationRecord]:
         """What became final with a task that ended; writes the error that its worker could not."""
@@ -105,7 +100,8 @@ class Scheduler:
         if error is not None:
             if not isinstance(error, CandidateError):
                 raise error
-            final = task.attempt >= task.max_attempts
+            lost = isinstance(error, NodeLostError)
+            final = task.attempt >= (_MAX_NODES_LOST if lost else task.max_attempts)
             self._store.fail_attempt(task.evaluation_id, task.attempt, error, final=final)
         found = self._store.evaluation(task.evaluation_id)
         if found.status not in FINAL:

@@ -5,7 +5,7 @@ from time import monotonic
 from evomerge.controller.lease import LeaseKeeper
 from evomerge.limits import Limits
 from evomerge.store.api import Store
-from evomerge.store.types import SearchStatus
+from evomerge.store.types import SearchRecord, SearchStatus
 
 _POLL_SECONDS = 1.0
 
@@ -21,12 +21,23 @@ class StopRequested(Exception):
 class Wishes:
     """The store's newest word about one search."""
 
-    def __init__(self, store: Store, search_id: str, lease: LeaseKeeper) -> None:
-        self._store, self._search_id, self._lease = store, search_id, lease
+    def __init__(self, store: Store, search: SearchRecord, lease: LeaseKeeper) -> None:
+        self._store, self._search, self._lease = store, search, lease
         self._due = 0.0
         self.wants_pause = False
         """As it was at the last look."""
-        self.limits: Limits = store.limits(search_id)
+        self.limits: Limits = store.limits(search.id)
+        self._share: int | None = None
+
+    @property
+    def workers(self) -> int | None:
+        """How many workers may work now; None: as many as the search's file says.
+
+        A server's share says how soon a search ends and never what it finds: budgets do not look at it.
+        """
+        if self._share is None:
+            return self.limits.workers
+        return min(self.limits.workers_of(self._search.spec), self._share)
 
     def pausing(self, running: bool) -> bool:
         """Whether to start nothing more; raises StopRequested when it is time to leave.
@@ -42,9 +53,10 @@ class Wishes:
         return self.wants_pause
 
     def _look(self) -> None:
-        status = self._store.search(self._search_id).status
+        status = self._store.search(self._search.id).status
         if status in {SearchStatus.CANCELLING, SearchStatus.CANCELLED}:
             raise StopRequested(SearchStatus.CANCELLED)
         self.wants_pause = status in {SearchStatus.PAUSING, SearchStatus.PAUSED}
-        self.limits = self._store.limits(self._search_id)
+        self.limits = self._store.limits(self._search.id)
+        self._share = self._store.worker_share(self._search.id)
         self._due = monotonic() + _POLL_SECONDS

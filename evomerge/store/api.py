@@ -77,6 +77,10 @@ class Store(Protocol):
         """Replace the limits. NotFoundError where there is no such search."""
         ...
 
+    def worker_share(self, search_id: str) -> int | None:
+        """How many workers the servers give a search now; None where no server shares them out."""
+        ...
+
     # --- leases: one controller a search ---
     def acquire_lease(self, search_id: str, owner: str, seconds: float) -> None:
         """Take or keep the lease. `owner` comes from `make_owner()`. Free where nobody holds it,
@@ -149,8 +153,8 @@ class Store(Protocol):
         self, evaluation_id: int, attempt: int, error: CandidateError, *, final: bool
     ) -> bool:
         """Record a failure; `final` makes the evaluation failed, else it is pending again. With
-        WorkerLostError the attempt is `lost`, so that its result may still arrive, late. True where
-        this attempt decided."""
+        WorkerLostError the attempt is `lost`, so that its result may still arrive, late; with
+        NodeLostError it does not count as a failure either. True where this attempt decided."""
         ...
 
     def set_fitness(self, fitness: Mapping[int, Fitness]) -> None:

@@ -18,7 +18,7 @@ from evomerge.store.columns import now
 from evomerge.store.owner import is_gone
 from evomerge.store.owners import add_owner, owner_record
 from evomerge.store.schema import Evaluation, Limit, Owner, Queued, Search
-from evomerge.store.searches import insert_search, search_record
+from evomerge.store.searches import insert_search, require_search
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import SearchRecord, SearchStatus
 
@@ -49,7 +49,7 @@ class Queue(Transactions):
         LimitError where the owner's limits are reached, UsageError where the key stood for another
         request (another `fingerprint`).
         """
-        _lock_queue(db)
+        lock_queue(db)
         add_owner(db, owner)
         earlier = _by_key(db, owner, key, fingerprint)
         if earlier is not None:
@@ -129,7 +129,7 @@ class Queue(Transactions):
             server: from `make_owner()`. seconds: how long a claim holds unless it is renewed.
             decide: a pure function; may be called again where the transaction has to be repeated.
         """
-        _lock_queue(db)
+        lock_queue(db)
         decision = decide(_state(db))
         for search_id in decision.claims:
             _claim(db, search_id, server, seconds)
@@ -186,7 +186,7 @@ class Queue(Transactions):
         return failures
 
 
-def _lock_queue(db: Connection) -> None:
+def lock_queue(db: Connection) -> None:
     """Until the transaction ends no other server decides. SQLite has one writer anyway."""
     if db.dialect.name == "postgresql":
         db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -209,7 +209,7 @@ def _by_key(
             where="Idempotency-Key",
             remedy="take a new key for each search",
         )
-    return search_record(db, row.search_id)
+    return require_search(db, row.search_id)
 
 
 def _check_limits(db: Connection, owner: str, candidates: int) -> None:

@@ -18,7 +18,7 @@ from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import SearchRecord, SearchStatus
 
-_COLUMNS = (
+SEARCH_COLUMNS = (
     Search.id,
     Search.name,
     Search.status,
@@ -50,13 +50,13 @@ class Searches(Transactions):
     @reads
     def search(self, db: Connection, search_id: str) -> SearchRecord:
         """By id, by unique prefix of an id, or by name where only one has it."""
-        return search_record(db, find_search(db, search_id))
+        return require_search(db, find_search(db, search_id))
 
     @reads
     def searches(self, db: Connection) -> list[SearchRecord]:
         """Newest first."""
-        query = select(*_COLUMNS).order_by(Search.created_at.desc(), Search.id)
-        return [_record(row) for row in db.execute(query)]
+        query = select(*SEARCH_COLUMNS).order_by(Search.created_at.desc(), Search.id)
+        return [search_of(row) for row in db.execute(query)]
 
     @writes
     def set_status(
@@ -74,7 +74,7 @@ class Searches(Transactions):
         values = {"status": SearchStatus(status).value, "message": clean(message)}
         changed = db.execute(query.values(**values, updated_at=now())).rowcount == 1
         if not changed:
-            search_record(db, search_id)
+            require_search(db, search_id)
         return changed
 
     @reads
@@ -86,7 +86,7 @@ class Searches(Transactions):
     @writes
     def set_limits(self, db: Connection, search_id: str, limits: Limits) -> None:
         """Replace the limits; NotFoundError where there is no such search."""
-        search_record(db, search_id)
+        require_search(db, search_id)
         db.execute(delete(Limit).where(Limit.search_id == search_id))
         db.execute(insert(Limit).values(search_id=search_id, limits=limits.model_dump_json()))
 
@@ -137,7 +137,7 @@ def insert_search(
         "versions": json.dumps(dict(sorted(versions.items())), separators=(",", ":")),
     }
     db.execute(insert(Search).values(**values, created_at=now(), updated_at=now()))
-    return search_record(db, chosen)
+    return require_search(db, chosen)
 
 
 def check_lease(db: Connection, search_id: str, owner: str) -> None:
@@ -173,13 +173,13 @@ def find_search(db: Connection, wanted: str) -> str:
     raise NotFoundError(f"no search {wanted!r}", remedy=remedy)
 
 
-def search_record(db: Connection, search_id: str) -> SearchRecord:
+def require_search(db: Connection, search_id: str) -> SearchRecord:
     """The search of that id; NotFoundError."""
-    row = db.execute(select(*_COLUMNS).where(Search.id == search_id)).one_or_none()
+    row = db.execute(select(*SEARCH_COLUMNS).where(Search.id == search_id)).one_or_none()
     if row is None:
         find_search(db, search_id)
         raise NotFoundError(f"no search {search_id!r}", remedy="see `evomerge list`")
-    return _record(row)
+    return search_of(row)
 
 
 def _lock_search(db: Connection, search_id: str) -> Row[*tuple[Any, ...]]:
@@ -192,9 +192,11 @@ def _lock_search(db: Connection, search_id: str) -> Row[*tuple[Any, ...]]:
     return row
 
 
-def _record(row: Row[*tuple[Any, ...]]) -> SearchRecord:
-    values = {**row._mapping, "status": SearchStatus(row.status), "spec": parse_spec(row)}
-    return SearchRecord(**{**values, "versions": json.loads(row.versions)})
+def search_of(row: Row[*tuple[Any, ...]]) -> SearchRecord:
+    """A row with these columns, and perhaps others."""
+    values = {column.key: row._mapping[column.key] for column in SEARCH_COLUMNS}
+    parsed = {"status": SearchStatus(row.status), "spec": parse_spec(row)}
+    return SearchRecord(**{**values, **parsed, "versions": json.loads(row.versions)})
 
 
 def parse_spec(row: Row[*tuple[Any, ...]]) -> SearchSpec:
