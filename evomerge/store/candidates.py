@@ -22,7 +22,7 @@ from evomerge.store.types import (
     Origin,
 )
 
-_COLUMNS = (
+CANDIDATE_COLUMNS = (
     Candidate.id,
     Candidate.search_id,
     Candidate.number,
@@ -51,7 +51,7 @@ class Candidates(Transactions):
             _insert(db, search_id, candidate)
         numbers = [candidate.number for candidate in candidates]
         rows = _select(db, Candidate.search_id == search_id, Candidate.number.in_(numbers))
-        by_number = {row.number: _record(row) for row in rows}
+        by_number = {row.number: candidate_record(row) for row in rows}
         for candidate in candidates:
             record = by_number[candidate.number]
             add_evaluation(db, record, Split.SEARCH, rival=candidate.rival)
@@ -60,7 +60,7 @@ class Candidates(Transactions):
     @reads
     def candidates(self, db: Connection, search_id: str) -> list[CandidateRecord]:
         """By number."""
-        return [_record(row) for row in _select(db, Candidate.search_id == search_id)]
+        return [candidate_record(row) for row in _select(db, Candidate.search_id == search_id)]
 
     @reads
     def candidate(self, db: Connection, candidate_id: int) -> CandidateRecord:
@@ -83,7 +83,7 @@ class Candidates(Transactions):
 def find_candidate(db: Connection, candidate_id: int) -> CandidateRecord:
     """By id, else NotFoundError."""
     for row in _select(db, Candidate.id == candidate_id):
-        return _record(row)
+        return candidate_record(row)
     raise NotFoundError(f"no candidate {candidate_id}", remedy="see `evomerge best`")
 
 
@@ -198,11 +198,11 @@ def _tell(db: Connection, search_id: str, candidate_id: int, place: int, loss: f
 
 
 def _select(db: Connection, *conditions: Any) -> Sequence[Row[*tuple[Any, ...]]]:
-    query = select(*_COLUMNS).outerjoin(Ask, Ask.candidate_id == Candidate.id)
+    query = select(*CANDIDATE_COLUMNS).outerjoin(Ask, Ask.candidate_id == Candidate.id)
     return db.execute(query.where(*conditions).order_by(Candidate.number)).all()
 
 
-def _record(row: Row[*tuple[Any, ...]]) -> CandidateRecord:
+def candidate_record(row: Row[*tuple[Any, ...]]) -> CandidateRecord:
     genome = None if row.genome is None else tuple(json.loads(row.genome))
     parsed = {
         "origin": Origin(row.origin),

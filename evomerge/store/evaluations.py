@@ -54,8 +54,8 @@ class Evaluations(Transactions):
             conditions.append(Evaluation.split == Split(split).value)
         ids = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(*conditions)
         scores = scores_where(db, Score.evaluation_id.in_(ids))
-        rows = db.execute(_query(*conditions).order_by(Candidate.number, Evaluation.id))
-        return [_record(row, scores[row.root]) for row in rows]
+        rows = db.execute(evaluation_query(*conditions).order_by(Candidate.number, Evaluation.id))
+        return [evaluation_record(row, scores[row.root]) for row in rows]
 
     @reads
     def evaluation(self, db: Connection, evaluation_id: int) -> EvaluationRecord:
@@ -84,10 +84,10 @@ def find_evaluation(db: Connection, evaluation_id: int) -> EvaluationRecord:
         raise NotFoundError(
             f"no evaluation {evaluation_id}", remedy="see `evomerge query progress`"
         )
-    return _record(row, scores_where(db, Score.evaluation_id == row.root)[row.root])
+    return evaluation_record(row, scores_where(db, Score.evaluation_id == row.root)[row.root])
 
 
-def _query(*conditions: Any) -> Select[*tuple[Any, ...]]:
+def evaluation_query(*conditions: Any) -> Select[*tuple[Any, ...]]:
     """Each evaluation with its root's result and the costs of the attempt that decided."""
     own = Evaluation
     return (
@@ -116,11 +116,11 @@ def _fitness_columns() -> list[Any]:
     ]
 
 
-_BY_ID = _query(Evaluation.id == bindparam("wanted"))
+_BY_ID = evaluation_query(Evaluation.id == bindparam("wanted"))
 """Made once: to put such a statement together takes longer than to run it."""
 
 
-def _record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
+def evaluation_record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
     return EvaluationRecord(
         id=row.id,
         candidate_id=row.candidate_id,

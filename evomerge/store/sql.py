@@ -12,8 +12,13 @@ from evomerge.store.activity import Activity
 from evomerge.store.attempts import Attempts
 from evomerge.store.candidates import Candidates
 from evomerge.store.connection import make_engine, resolve_url, shown
+from evomerge.store.course import Courses
 from evomerge.store.evaluations import Evaluations
+from evomerge.store.exports import Exports
 from evomerge.store.files import check_file, use_wal
+from evomerge.store.journal import Journal
+from evomerge.store.labour import Labour
+from evomerge.store.listing import Listings
 from evomerge.store.migrate import check_revision, migrate, revision_of
 from evomerge.store.owners import Owners
 from evomerge.store.progress import ProgressReader
@@ -38,6 +43,11 @@ class SQLStore(
     Owners,
     Tokens,
     Queue,
+    Journal,
+    Exports,
+    Listings,
+    Courses,
+    Labour,
 ):
     """A store in SQLite or PostgreSQL. May be shared by threads; a forked process opens its own."""
 
