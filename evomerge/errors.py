@@ -16,6 +16,7 @@ EvomergeError
 │   ├── EvaluationError        the engine or the harness failed on this candidate
 │   ├── OutOfMemoryError       the candidate did not fit
 │   └── WorkerLostError        the worker died while it had the candidate
+│       └── NodeLostError      its whole node went away: no fault of the candidate
 ├── EngineError                an engine cannot start, or is half updated and was thrown away
 └── LeaseLostError             another controller holds this search
 """
@@ -126,6 +127,10 @@ class OutOfMemoryError(CandidateError):
 
 class WorkerLostError(CandidateError):
     """The worker died while it had the candidate."""
+
+
+class NodeLostError(WorkerLostError):
+    """The worker's whole node went away, as spot nodes do: no try of the candidate's is spent."""
 
 
 class EngineError(EvomergeError):

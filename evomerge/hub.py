@@ -5,11 +5,12 @@ A folder whose own name has a plus in it is that folder.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from evomerge.errors import CheckpointError
 
+_used_folders: dict[str, Path] = {}
 _HUB_ID = re.compile(r"^[\w-][\w.-]*(/[\w.-]+)?(@[\w./-]+)?$")
 _PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
@@ -43,6 +44,12 @@ def local_folder(model: str, relative_to: Path | None = None) -> Path:
             where=model,
             remedy="check the path, or the name and revision on the hub",
         ) from error
+
+
+def use_folders(folders: Mapping[str, Path]) -> None:
+    """From now on this process finds these models, or parts of models, in these folders: a worker does
+    so after it has brought them to its own node."""
+    _used_folders.update(folders)
 
 
 def model_folders(models: Iterable[str], relative_to: Path | None = None) -> dict[str, Path]:
@@ -85,6 +92,8 @@ def _pin(part: str) -> str:
 
 def _here(model: str, relative_to: Path | None) -> Path | None:
     """The folder of a path, where there is one."""
+    if model in _used_folders:
+        return _used_folders[model]
     path = Path(model).expanduser()
     for folder in (path, (relative_to or Path()) / path):
         if folder.is_dir():

@@ -16,6 +16,7 @@ from evomerge.limits import Limits
 from evomerge.preflight import PreflightReport, preflight
 from evomerge.preflight.checks import bind_space
 from evomerge.spec import Budget, SearchSpec
+from evomerge.staging import prints_in
 from evomerge.starts import name_searches, read_recipes
 from evomerge.store import SQLStore, make_owner, open_store, store_folder
 from evomerge.store.types import SearchRecord, SearchStatus
@@ -80,16 +81,25 @@ def check_unchanged(search: SearchRecord, *, here: bool = True) -> None:
 
 
 def make_dispatcher(
-    spec: SearchSpec, store_url: str, address: str | None = None, *, inline: bool = False
+    spec: SearchSpec,
+    store_url: str,
+    address: str | None = None,
+    *,
+    inline: bool = False,
+    versions: Mapping[str, str] | None = None,
 ) -> Dispatcher:
-    """Workers on Ray (local, or the cluster at `address`), or one in this process."""
+    """Workers on Ray (local, or the cluster at `address`), or one in this process.
+
+    Args:
+        versions: that the search was submitted with; workers compare their models with those in it.
+    """
     if inline:
         from evomerge.evaluation import make_evaluator
 
         return InlineDispatcher(Worker(open_store(store_url), lambda: make_evaluator(spec)))
     from evomerge.dispatch.ray_pool import RayDispatcher
 
-    return RayDispatcher(spec, store_url, address)
+    return RayDispatcher(spec, store_url, address, prints_in(versions or {}))
 
 
 def run_search(
@@ -115,8 +125,8 @@ def run_search(
 
 def submit_detached(store: SQLStore, search_id: str, address: str) -> None:
     """Hand a search to a controller that lives on the cluster at `address`."""
+    from evomerge.dispatch.connection import connect
     from evomerge.dispatch.detached import launch_controller, nodes
-    from evomerge.dispatch.ray_pool import connect
 
     _refuse_ended(store.search(search_id))
     connect(address)
@@ -126,7 +136,7 @@ def submit_detached(store: SQLStore, search_id: str, address: str) -> None:
             where=store.url,
             remedy="use PostgreSQL: --store postgresql://user@host/database",
         )
-    launch_controller(store.url, search_id, address)
+    launch_controller(store.url, search_id, address, store.search(search_id).spec)
 
 
 def pause_search(store: SQLStore, search_id: str) -> SearchStatus:

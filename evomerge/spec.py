@@ -111,14 +111,33 @@ class Budget(Frozen):
     patience: int | None = Field(None, gt=0)
 
 
+ANY_ACCELERATOR = "any"
+
+
 class WorkersSpec(Frozen):
-    """How many workers, and what each one needs."""
+    """How many workers, and what each one needs.
+
+    accelerator_type: of GPUs, as Ray names them (`A100`, `H100`). Null: all workers have to have the
+        kind that the first one has, because others round differently; `any`: they may differ.
+    resources: further resources of a Ray cluster, each with its amount.
+    autoscale: the cluster starts nodes on demand, so more may be asked for than it has now.
+    idle_minutes: after which a worker without work is given back, and its node with it; null: never.
+    stage: whether models are copied to the node's own disk before they are read; `auto`: where they
+        lie on a network file system.
+    runtime_env: what Ray sets up for workers and controller (`pip`, `env_vars`, `working_dir` …).
+    """
 
     max: int = Field(1, gt=0)
     cpus: float = Field(1, gt=0)
     gpus: float = Field(0, ge=0)
     attempts: int = Field(3, gt=0)
     """How often a candidate is tried before it counts as failed."""
+    accelerator_type: str | None = Field(None, min_length=1)
+    resources: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    autoscale: bool = False
+    idle_minutes: float | None = Field(10.0, gt=0)
+    stage: Literal["auto", "always", "never"] = "auto"
+    runtime_env: dict[str, Any] = Field(default_factory=dict)
 
 
 class EngineSpec(Frozen):

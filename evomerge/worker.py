@@ -4,15 +4,33 @@ A worker owns one evaluator for its life and makes it again only when the engine
 It writes results itself: what the store acknowledged is safe even if everything else dies.
 """
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from evomerge.errors import CandidateError, EngineError, EvaluationError, EvomergeError
 from evomerge.evaluation.base import Evaluator
-from evomerge.fitness import EvaluationResult, Split
+from evomerge.fitness import Costs, EvaluationResult, Split
 from evomerge.racing import RacePlan
 from evomerge.recipe import Recipe
 from evomerge.store.api import Store
+from evomerge.telemetry import traces, working_on
+
+_log = logging.getLogger("evomerge.worker")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a task is about, for logs and traces alone."""
+
+    search: str
+    candidate: int
+
+    @property
+    def carrier(self) -> traces.Carrier:
+        """The trace of the candidate."""
+        return traces.candidate_carrier(self.search, self.candidate)
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class Task:
     split: Split
     race: RacePlan | None = None
     """Whom it has to beat on the way; without one it answers every document."""
+    about: About | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +80,26 @@ class Worker:
 
         Raises EngineError only where no engine can be started.
         """
+        about = task.about or About("", 0)
+        fields = {"search": about.search, "candidate": about.candidate, "attempt": task.attempt}
+        with working_on(**fields), traces.span("attempt", about.carrier, split=task.split.value):
+            self._run(task)
+        traces.flush()
+
+    def _run(self, task: Task) -> None:
         try:
             result = self._evaluate(task)
         except CandidateError as error:
+            _log.warning("attempt failed: %s: %s", type(error).__name__, error.message)
             self._fail(task, error)
-        else:
-            self._store.finish_attempt(task.evaluation_id, task.attempt, result)
+            return
+        _trace_stages(result.costs)
+        with traces.span("write"):
+            decided = self._store.finish_attempt(task.evaluation_id, task.attempt, result)
+        seconds = round(result.costs.total_seconds, 3)
+        _log.info(
+            "attempt scored" if decided else "attempt scored too late", extra={"seconds": seconds}
+        )
 
     def _evaluate(self, task: Task) -> EvaluationResult:
         """Score on the engine there is; if that one is broken, once more on a new one."""
@@ -96,3 +129,17 @@ class Worker:
         evaluator, self._evaluator = self._evaluator, None
         if evaluator is not None:
             evaluator.close()
+
+
+def _trace_stages(costs: Costs) -> None:
+    """Spans of the stages that the engine timed itself, one after the other, up to now."""
+    end = time.time()
+    seconds = {
+        "merge": costs.merge_seconds,
+        "load": costs.load_seconds,
+        "score": costs.forward_seconds + costs.overhead_seconds,
+    }
+    begin = end - sum(seconds.values())
+    for name, took in seconds.items():
+        begin += took
+        traces.record(name, took, begin)

@@ -79,6 +79,10 @@ class Interruptible:
     def slots(self) -> int:
         return self._inner.slots
 
+    @property
+    def next_worker(self) -> str:
+        return self._inner.next_worker
+
     def start(self) -> dict[str, str]:
         with self._interrupts.at_once():
             versions = self._inner.start()

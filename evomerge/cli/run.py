@@ -66,7 +66,7 @@ def submit(
 ) -> None:
     """Hand a search to a Ray cluster and return; it runs on without this terminal."""
     from evomerge.cli.stores import store_at
-    from evomerge.dispatch.ray_pool import connect
+    from evomerge.dispatch.connection import connect
     from evomerge.service import check_search, submit_detached, submit_search
     from evomerge.spec import load_spec
 
@@ -172,7 +172,9 @@ def drive(
     from evomerge.service import make_dispatcher, run_search
     from evomerge.store.types import SearchStatus
 
-    dispatcher = make_dispatcher(search.spec, store.url, address, inline=inline)
+    dispatcher = make_dispatcher(
+        search.spec, store.url, address, inline=inline, versions=search.versions
+    )
     try:
         with (
             Interrupts(again).listening() as interrupts,

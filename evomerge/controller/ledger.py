@@ -150,7 +150,7 @@ class Ledger:
             race = self.races.plan(evaluation.rival, evaluation.split, references)
         if evaluation.status in FINAL:
             self._replayed.add(evaluation.id)
-        self.scheduler.add(evaluation, self.candidate_of(evaluation).recipe, race)
+        self.scheduler.add(evaluation, self.candidate_of(evaluation), race)
 
     def advance(self) -> list[EvaluationRecord]:
         """What became final meanwhile, graded and announced."""

@@ -90,7 +90,9 @@ class Scheduler:
         about = About(candidate.search_id, candidate.number)
         with traces.span("dispatch", about.carrier, attempt=attempt):
             self._dispatcher.submit(
-                Task(evaluation.id, attempt, allowed, candidate.recipe, evaluation.split, race, about)
+                Task(
+                    evaluation.id, attempt, allowed, candidate.recipe, evaluation.split, race, about
+                )
             )
 
     def _settle(self, done: Done) -> Sequence[EvaluationRecord]:

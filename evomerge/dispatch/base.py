@@ -13,8 +13,14 @@ class Dispatcher(Protocol):
         """Tasks that can run at once."""
         ...
 
+    @property
+    def next_worker(self) -> str:
+        """Which worker the next task goes to, for people; asked only where one is free."""
+        ...
+
     def start(self) -> dict[str, str]:
-        """Start the workers; returns the versions of what scores. Raises what the engine raises."""
+        """Start the workers; returns the versions of what scores, nothing where that is not known yet.
+        Raises what the engine raises; of a worker that takes longer, `wait` raises it."""
         ...
 
     def resize(self, workers: int | None) -> None:

@@ -1,17 +1,29 @@
-"""A controller that lives on the cluster: a detached actor, so that the client may go away."""
+"""A controller that lives on the cluster: a detached actor, so that the client may go away.
 
+It is put on the head if that can be, which outlives the nodes that come and go. Where its own node
+vanishes Ray starts it again on another one, and it goes on from the store as any resumed search does.
+"""
+
+import logging
 import os
 import threading
 import time
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from evomerge.dispatch.ray_pool import NAMESPACE, RayDispatcher, connect
+from evomerge.dispatch.connection import NAMESPACE, connect
+from evomerge.dispatch.placing import runtime_env
+from evomerge.dispatch.ray_pool import RayDispatcher
 from evomerge.errors import LeaseLostError
+from evomerge.spec import SearchSpec
+from evomerge.staging import prints_in
 from evomerge.store.types import SearchStatus
 
 _LEASE_PATIENCE = 45.0
+_HEAD = "node:__internal_head__"
+_log = logging.getLogger("evomerge.dispatch")
 
 
 def actor_name(search_id: str) -> str:
@@ -23,8 +35,8 @@ class _ControllerActor:
     """Runs one search. Restarted by Ray on another node, it resumes from the store."""
 
     def __init__(self, store_url: str, search_id: str) -> None:
-        self._thread = threading.Thread(target=self._run, args=(store_url, search_id), daemon=True)
-        self._thread.start()
+        run = threading.Thread(target=self._run, args=(store_url, search_id), daemon=True)
+        run.start()
 
     def _run(self, store_url: str, search_id: str) -> None:
         try:
@@ -32,17 +44,22 @@ class _ControllerActor:
         finally:
             ray.kill(ray.get_runtime_context().current_actor)
 
-    def pid(self) -> int:
-        return os.getpid()
+    def where(self) -> tuple[str, int]:
+        """Ray's id of its node, and its process id."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
 
 def _run_to_its_end(store_url: str, search_id: str) -> None:
     """Run a search; what stops it is written into the store, where its user looks."""
     from evomerge.service import run_search
     from evomerge.store import open_store
+    from evomerge.telemetry.logs import configure_logs, wanted
 
+    if wanted():
+        configure_logs()
     store = open_store(store_url)
-    dispatcher = RayDispatcher(store.search(search_id).spec, store_url)
+    search = store.search(search_id)
+    dispatcher = RayDispatcher(search.spec, store_url, prints=prints_in(search.versions))
     deadline = time.monotonic() + _LEASE_PATIENCE
     try:
         while True:
@@ -57,15 +74,30 @@ def _run_to_its_end(store_url: str, search_id: str) -> None:
     except LeaseLostError:
         return  # another controller works on it: that one's word counts
     except Exception as error:
+        _log.exception("the search failed", extra={"search": search_id})
         store.set_status(search_id, SearchStatus.FAILED, message=str(error))
         raise
     finally:
         dispatcher.close()
 
 
-def launch_controller(store_url: str, search_id: str, address: str) -> Any:
-    """Start the controller of a search on the cluster at `address`; returns its actor handle."""
+def launch_controller(
+    store_url: str,
+    search_id: str,
+    address: str,
+    spec: SearchSpec,
+    *,
+    node: str | None = None,
+) -> Any:
+    """Start the controller of a search on the cluster at `address`; returns its actor handle.
+
+    Args:
+        spec: of the search; its runtime environment is the controller's too.
+        node: Ray's id of the node to live on, if that can be; the head if not given.
+    """
     connect(address)
+    wanted = node or _head()
+    soft = None if wanted is None else NodeAffinitySchedulingStrategy(wanted, soft=True)
     actor = (
         ray.remote(_ControllerActor)
         .options(
@@ -75,13 +107,21 @@ def launch_controller(store_url: str, search_id: str, address: str) -> Any:
             get_if_exists=True,
             num_cpus=0,
             max_restarts=-1,
+            runtime_env=runtime_env(spec.workers, threads=False),
+            scheduling_strategy=soft,
         )
         .remote(store_url, search_id)
     )
-    ray.get(actor.pid.remote(), timeout=120)
+    ray.get(actor.where.remote(), timeout=120)
     return actor
 
 
 def nodes() -> int:
     """How many nodes of the cluster are alive."""
     return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
+def _head() -> str | None:
+    """Ray's id of the cluster's head; None where it has gone."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return next((str(one["NodeID"]) for one in alive if _HEAD in one["Resources"]), None)

@@ -1,5 +1,8 @@
 """One worker in the controller's own process: for tests, simulations and machines without Ray."""
 
+import os
+import socket
+
 from evomerge.errors import EvomergeError
 from evomerge.worker import Done, Task, Worker
 
@@ -11,6 +14,7 @@ class InlineDispatcher:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self.next_worker = f"{socket.gethostname()} pid {os.getpid()}"
         self._queue: list[Task] = []
 
     def start(self) -> dict[str, str]:

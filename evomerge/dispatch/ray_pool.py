@@ -1,108 +1,57 @@
-"""Workers as Ray actors: one engine each, replaced when they die."""
+"""Workers as Ray actors: one engine each, replaced when they die, given back when they idle.
 
-import os
-import socket
+A node that vanishes takes its workers along. Their candidates go back to the queue, which they leave
+for whichever worker is free; new workers are asked for at once and start where there is room, now or
+when a node is added. Nothing here knows how many nodes there are.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import ray
-from ray._common.utils import get_default_system_temp_dir
-from ray.exceptions import (
-    GetTimeoutError,
-    RayActorError,
-    RayError,
-    RayTaskError,
-)
-from ray.exceptions import (
-    OutOfMemoryError as RayOutOfMemoryError,
-)
+from ray.exceptions import RayError, RayTaskError
 
-from evomerge.dispatch.guardian import guarded_folder
-from evomerge.errors import EngineError, EvomergeError, ResourceError, WorkerLostError
-from evomerge.errors import OutOfMemoryError as CandidateOutOfMemory
-from evomerge.spec import SearchSpec
-from evomerge.worker import Done, Task, Worker
+from evomerge import __version__
+from evomerge.dispatch import placing
+from evomerge.dispatch.actor import Ready, Terms, WorkerActor
+from evomerge.dispatch.connection import connect
+from evomerge.dispatch.losses import LOST, cause, first_line, loss, no_start
+from evomerge.errors import CandidateError, EngineError, NodeLostError
+from evomerge.spec import ANY_ACCELERATOR, SearchSpec
+from evomerge.worker import Done, Task
 
-NAMESPACE = "evomerge"
-_OBJECT_STORE_BYTES = 100 * 2**20
-"""Recipes and results are small: the weights never pass through Ray's object store."""
-_LOST = (RayActorError, RayOutOfMemoryError)
 _MAX_FAILED_STARTS = 3
-
-
-def connect(address: str | None, cpus: float | None = None) -> None:
-    """Join the cluster at `address`, or start a local Ray with room for `cpus`.
-
-    Does nothing inside a Ray worker. Raises ResourceError where the address does not answer.
-    """
-    if ray.is_initialized():
-        return
-    # A lost head is noticed in seconds instead of a minute.
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    common: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "log_to_driver": False,
-        "logging_level": "error",
-    }
-    try:
-        if address is not None:
-            _probe(address)
-            ray.init(address=address, **common)
-        else:
-            # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
-            ray.init(
-                address="local",
-                _temp_dir=str(guarded_folder(Path(get_default_system_temp_dir()))),
-                include_dashboard=False,
-                num_cpus=max(int(cpus or 0), os.cpu_count() or 1),
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **common,
-            )
-    except Exception as error:  # Ray raises a bare Exception where a node does not come up
-        raise ResourceError(
-            f"no Ray cluster answers ({_first_line(error)})",
-            where=f"--address {address}" if address else "local Ray",
-            remedy="start one with `ray start --head`, or leave --address out to run here",
-        ) from error
-
-
-def _probe(address: str) -> None:
-    """Raise OSError where nothing listens: Ray itself would wait, and then end this process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-
-
-class _WorkerActor:
-    """The Ray side of a worker: opens its own store and starts its own engine."""
-
-    def __init__(self, store_url: str, spec: SearchSpec) -> None:
-        from evomerge.evaluation import make_evaluator
-        from evomerge.store import open_store
-
-        self._worker = Worker(open_store(store_url), lambda: make_evaluator(spec))
-
-    def prepare(self) -> dict[str, str]:
-        return self._worker.prepare()
-
-    def run(self, task: Task) -> None:
-        self._worker.run(task)
-
-    def pid(self) -> int:
-        return os.getpid()
+_PATIENCE_AT_START = 30.0
+_log = logging.getLogger("evomerge.dispatch")
 
 
 @dataclass
 class _Slot:
-    """One actor and what it is doing: preparing, idle (both None), or running a task."""
+    """A place for one worker: parked (no actor), preparing, idle, or running a task."""
 
-    actor: Any
+    name: str
+    actor: Any = None
+    group: Any = None
     preparing: Any = None
     running: Any = None
-    task: Task | None = field(default=None)
+    task: Task | None = None
+    ready: Ready | None = None
+    idle_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def label(self) -> str:
+        """The worker for people: `w3 node-a pid 4711`."""
+        where = "" if self.ready is None else f" {self.ready.host} pid {self.ready.pid}"
+        return f"{self.name}{where}"
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it can take a task: an idle worker, or a place whose worker starts when needed."""
+        return self.task is None and self.preparing is None
 
 
 class RayDispatcher:
@@ -112,158 +61,200 @@ class RayDispatcher:
         spec: says how many workers, and what each one needs.
         store_url: a URL that every node can reach.
         address: an existing cluster; None starts a local Ray that ends with this process.
+        prints: fingerprints of the models, by part, where they are known.
     """
 
-    def __init__(self, spec: SearchSpec, store_url: str, address: str | None = None) -> None:
+    def __init__(
+        self,
+        spec: SearchSpec,
+        store_url: str,
+        address: str | None = None,
+        prints: Mapping[str, str] | None = None,
+    ) -> None:
         self._spec, self._store_url, self._address = spec, store_url, address
+        self._terms = Terms(__version__, prints or {})
         self._pool: list[_Slot] = []
-        self._failed_starts = 0
-        self._wanted = 0
+        self._names = count(1)
+        self._failed_starts = self._refused = self._wanted = 0
+        self._device: str | None = None
 
     @property
     def slots(self) -> int:
         return min(self._wanted, sum(slot.preparing is None for slot in self._pool))
 
+    @property
+    def next_worker(self) -> str:
+        return self._free().label
+
     def start(self) -> dict[str, str]:
+        """Ask for the workers, and wait a moment for the first of them: a cluster may be full, or
+        have to grow first. Later ones, and what goes wrong with them, are for `wait`."""
         needs = self._spec.workers
         connect(self._address, needs.max * needs.cpus)
-        self._check_resources()
+        placing.check_fits(needs)
         self._wanted = needs.max
-        self._pool = [self._spawn() for _ in range(needs.max)]
-        versions: dict[str, str] | None = None
-        while versions is None:
-            ready, _ = ray.wait([s.preparing for s in self._pool if s.preparing], timeout=1.0)
-            for reference in ready:
-                versions = self._prepared(reference) or versions
-        return versions
+        self._pool = [self._spawn(_Slot(self._name())) for _ in range(needs.max)]
+        deadline = time.monotonic() + _PATIENCE_AT_START
+        while time.monotonic() < deadline:
+            self.wait(1.0)
+            for slot in self._pool:
+                if slot.ready is not None:
+                    return slot.ready.versions
+        _log.warning("no worker is ready yet: the cluster is full, or has to grow first")
+        return {}
 
     def resize(self, workers: int | None) -> None:
         self._wanted = workers or self._spec.workers.max
         surplus = max(0, len(self._pool) - self._wanted)
         for slot in [s for s in self._pool if s.task is None][:surplus]:
-            ray.kill(slot.actor)
+            self._let_go(slot)
             self._pool.remove(slot)
-        while len(self._pool) < self._wanted:
-            self._pool.append(self._spawn())
+        while len(self._pool) + self._refused < self._wanted:
+            self._pool.append(self._spawn(_Slot(self._name())))
 
     def submit(self, task: Task) -> None:
-        slot = next(s for s in self._pool if s.preparing is None and s.task is None)
+        slot = self._free()
+        if slot.actor is None:
+            self._spawn(slot)
         slot.task, slot.running = task, slot.actor.run.remote(task)
 
     def wait(self, seconds: float) -> list[Done]:
-        references = [r for s in self._pool for r in (s.running, s.preparing) if r is not None]
-        try:
-            ready, _ = ray.wait(references, timeout=seconds) if references else ([], [])
-        except RayError as error:
-            raise EngineError(
-                f"the Ray cluster went away ({_first_line(error)})",
-                remedy="nothing is lost: `evomerge resume` goes on where it stopped",
-            ) from error
-        done = []
-        for reference in ready:
-            slot = next((s for s in self._pool if s.running is reference), None)
-            if slot is None:
-                self._prepared(reference)
-            else:
+        self._park_idle()
+        ready = self._ended(seconds)
+        done: list[Done] = []
+        for slot in list(self._pool):
+            if slot.preparing in ready:
+                done += self._prepared(slot)
+            # A worker that could not be prepared has lost its task already.
+            if slot.running in ready and slot.task is not None:
                 done.append(self._finish(slot))
         return done
 
     def close(self) -> None:
         for slot in self._pool:
-            ray.kill(slot.actor)
+            self._let_go(slot)
         self._pool = []
 
     def worker_pids(self) -> list[int]:
-        """Process ids of the actors that answer within a second."""
-        try:
-            pids: list[int] = ray.get([slot.actor.pid.remote() for slot in self._pool], timeout=1.0)
-        except (RayActorError, GetTimeoutError):
+        """Process ids of the workers that are ready, of whatever node."""
+        return [slot.ready.pid for slot in self._pool if slot.ready is not None]
+
+    def _ended(self, seconds: float) -> list[Any]:
+        """What Ray has news of, at most `seconds` later."""
+        references = [r for s in self._pool for r in (s.running, s.preparing) if r is not None]
+        if not references:
+            time.sleep(seconds if self._pool else 0.0)
             return []
-        return pids
-
-    def _spawn(self) -> _Slot:
-        needs = self._spec.workers
-        threads = str(max(1, int(needs.cpus)))
-        actor = (
-            ray.remote(_WorkerActor)
-            .options(
-                num_cpus=needs.cpus,
-                num_gpus=needs.gpus,
-                runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}},
-            )
-            .remote(self._store_url, self._spec)
-        )
-        return _Slot(actor, preparing=actor.prepare.remote())
-
-    def _prepared(self, reference: Any) -> dict[str, str] | None:
-        slot = next(s for s in self._pool if s.preparing is reference)
         try:
-            versions: dict[str, str] = ray.get(reference)
-        except _LOST as error:
-            self._failed_starts += 1
-            if self._failed_starts >= _MAX_FAILED_STARTS:
-                raise EngineError(
-                    f"workers die while their engine starts ({_first_line(error)})",
-                    remedy="look at the worker's log in Ray's session folder; memory is often short",
-                ) from error
-            self._replace(slot)
-            return None
-        except RayTaskError as error:
-            raise _cause(error) from error
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+            if not ready:
+                ready, _ = ray.wait(references, timeout=seconds)
         except RayError as error:
             raise EngineError(
-                f"a worker cannot be started ({_first_line(error)})",
-                remedy="look at the cluster with `ray status`",
+                f"the Ray cluster went away ({first_line(error)})",
+                remedy="nothing is lost: `evomerge resume` goes on where it stopped",
             ) from error
-        slot.preparing, self._failed_starts = None, 0
-        return versions
+        return list(ready)
 
-    def _finish(self, slot: _Slot) -> Done:
-        task = slot.task
-        assert task is not None
-        slot.task, reference, slot.running = None, slot.running, None
-        try:
-            ray.get(reference)
-        except RayOutOfMemoryError as error:
-            self._replace(slot)
-            return Done(task, CandidateOutOfMemory(_first_line(error)))
-        except RayActorError as error:
-            self._replace(slot)
-            return Done(task, WorkerLostError(_first_line(error)))
-        except RayTaskError as error:
-            return Done(task, _cause(error))
-        except RayError as error:
-            self._replace(slot)
-            return Done(task, WorkerLostError(_first_line(error)))
-        return Done(task)
+    def _name(self) -> str:
+        return f"w{next(self._names)}"
+
+    def _free(self) -> _Slot:
+        """A free place; one whose worker is there before one that was parked."""
+        return min((s for s in self._pool if s.is_free), key=lambda slot: slot.actor is None)
+
+    def _spawn(self, slot: _Slot) -> _Slot:
+        """Ask Ray for the slot's worker. It stays pending until there is room for it."""
+        if slot.group is None:
+            slot.group = placing.reserve(self._spec)
+        made = ray.remote(WorkerActor).options(**placing.options(self._spec, slot.group))
+        slot.actor = made.remote(self._store_url, self._spec, self._terms)
+        slot.ready, slot.preparing = None, slot.actor.prepare.remote()
+        return slot
+
+    def _let_go(self, slot: _Slot) -> None:
+        """End the slot's worker, if it has one, and give its place back."""
+        if slot.actor is not None:
+            ray.kill(slot.actor)
+        placing.give_back(slot.group)
+        slot.actor = slot.group = slot.preparing = slot.running = slot.ready = None
 
     def _replace(self, slot: _Slot) -> None:
+        """Another worker in the same place."""
         ray.kill(slot.actor)
-        self._pool[self._pool.index(slot)] = self._spawn()
+        slot.task = slot.running = None
+        self._spawn(slot)
 
-    def _check_resources(self) -> None:
-        has = ray.cluster_resources()
-        needs = self._spec.workers
-        for name, key, wanted in (("GPU", "GPU", needs.gpus), ("CPU", "CPU", needs.cpus)):
-            if wanted > has.get(key, 0.0):
-                raise ResourceError(
-                    f"each worker asks for {wanted:g} {name}, the cluster has {has.get(key, 0.0):g}",
-                    where=f"workers.{name.lower()}s",
-                    remedy=f"ask for less, or run on a cluster with a {name}",
-                )
+    def _park_idle(self) -> None:
+        """Give back workers that had nothing to do for long, so that a cluster can shrink."""
+        minutes = self._spec.workers.idle_minutes
+        if minutes is None:
+            return
+        for slot in self._pool:
+            idle = slot.is_free and slot.actor is not None
+            if idle and time.monotonic() - slot.idle_since > 60 * minutes:
+                _log.info("worker idle, given back", extra={"worker": slot.label})
+                self._let_go(slot)
 
+    def _prepared(self, slot: _Slot) -> list[Done]:
+        """Take a worker that is ready; where it is none, its task, if it had one already, is lost."""
+        task = slot.task
+        try:
+            slot.ready = ray.get(slot.preparing)
+        except LOST as error:
+            problem = loss(error)
+            self._count_failed_start(error, problem)
+            self._replace(slot)
+            return [] if task is None else [Done(task, problem)]
+        except RayTaskError as error:
+            raise cause(error) from error
+        except RayError as error:
+            raise no_start(error) from error
+        slot.preparing, slot.idle_since, self._failed_starts = None, time.monotonic(), 0
+        _log.info("worker ready", extra={"worker": slot.label})
+        return [] if self._is_alike(slot) else self._refuse(slot)
 
-def _cause(error: RayTaskError) -> EvomergeError:
-    """The evomerge error that a worker raised, or an EngineError around anything else."""
-    cause = error.cause
-    if isinstance(cause, EvomergeError):
-        return cause
-    return EngineError(
-        f"a worker failed: {type(cause).__name__}: {_first_line(cause)}",
-        remedy="this is a fault in evomerge: please report it with the worker's log",
-    )
+    def _is_alike(self, slot: _Slot) -> bool:
+        """One search is scored on one kind of device: others round differently."""
+        assert slot.ready is not None
+        device = slot.ready.versions.get("device", "")
+        self._device = self._device or device
+        return device == self._device or self._spec.workers.accelerator_type == ANY_ACCELERATOR
 
+    def _refuse(self, slot: _Slot) -> list[Done]:
+        """Let a worker on another kind of device go, for good."""
+        assert slot.ready is not None
+        device, task = slot.ready.versions.get("device", ""), slot.task
+        _log.warning(
+            "a worker on %s is not used beside those on %s: set workers.accelerator_type to one of "
+            "them, or to any",
+            *(device, self._device),
+            extra={"worker": slot.label},
+        )
+        self._let_go(slot)
+        self._pool.remove(slot)
+        self._refused += 1
+        problem = NodeLostError("the worker's node has another kind of device")
+        return [] if task is None else [Done(task, problem)]
 
-def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    def _count_failed_start(self, error: Exception, problem: CandidateError) -> None:
+        """Raise once workers die one after the other while they start."""
+        self._failed_starts += not isinstance(problem, NodeLostError)
+        _log.warning("worker lost while it started: %s", problem.message)
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            raise no_start(error) from error
+
+    def _finish(self, slot: _Slot) -> Done:
+        task, reference = slot.task, slot.running
+        assert task is not None
+        slot.task, slot.running, slot.idle_since = None, None, time.monotonic()
+        try:
+            ray.get(reference)
+        except RayTaskError as error:
+            return Done(task, cause(error))
+        except RayError as error:
+            problem = loss(error)
+            _log.warning("worker lost: %s", problem.message, extra={"worker": slot.label})
+            self._replace(slot)
+            return Done(task, problem)
+        return Done(task)

@@ -9,6 +9,7 @@ import numpy as np
 
 from evomerge.errors import CheckpointError, Problems, SpecError, UsageError
 from evomerge.fitness import Objective
+from evomerge.hub import parts_of
 from evomerge.layout import CheckpointIndex
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.statistics import StatisticsCache
@@ -19,6 +20,7 @@ from evomerge.preflight.machine import check_machine, package_versions
 from evomerge.preflight.models import compare, read_models, vocabulary_notes
 from evomerge.space import SearchSpace
 from evomerge.spec import SearchSpec
+from evomerge.staging import MODEL
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,18 @@ def _report(spec: SearchSpec, indexes: list[CheckpointIndex]) -> PreflightReport
     space = bind_space(pinned, indexes[0])
     within = scope(pinned, prints, tasks, versions)
     notes = vocabulary_notes(spec.models, indexes[0], indexes[1:])
-    return PreflightReport(pinned, space, within, versions, tuple(notes))
+    parts = {
+        f"{MODEL}{part}": print
+        for name, index in zip(names, indexes, strict=True)
+        for part, print in _prints(name, index)
+    }
+    return PreflightReport(pinned, space, within, {**versions, **parts}, tuple(notes))
+
+
+def _prints(name: str, index: CheckpointIndex) -> Iterator[tuple[str, str]]:
+    """The fingerprint of each part of a model: checkpoint and adapter lie in folders of their own."""
+    for part, found in zip(parts_of(name), index.parts or (index,), strict=True):
+        yield part, fingerprint(found)
 
 
 def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:

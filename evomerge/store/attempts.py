@@ -4,7 +4,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from evomerge.errors import CandidateError, NotFoundError, StoreError, WorkerLostError
+from evomerge.errors import (
+    CandidateError,
+    NodeLostError,
+    NotFoundError,
+    StoreError,
+    WorkerLostError,
+)
 from evomerge.fitness import EvaluationResult
 from evomerge.store.columns import now
 from evomerge.store.rows import (
@@ -76,7 +82,7 @@ class Attempts(Transactions):
         lost = isinstance(error, WorkerLostError)
         _end(db, evaluation_id, attempt, status=LOST if lost else FAILED, **reason)
         status = EvaluationStatus.FAILED if final else EvaluationStatus.PENDING
-        failures = int(evaluation.failures) + 1
+        failures = int(evaluation.failures) + (not isinstance(error, NodeLostError))
         retryable = bool(error.retryable)
         _set(
             db, evaluation_id, status=status.value, failures=failures, retryable=retryable, **reason

@@ -37,6 +37,7 @@ class SimulatedCluster:
         self._running: list[tuple[float, int, Task]] = []
         self._order = count()
         self.slots = workers
+        self.next_worker = "simulated"
         self.now = 0.0
         self.stints: list[Stint] = []
 

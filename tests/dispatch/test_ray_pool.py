@@ -12,7 +12,8 @@ import pytest
 import ray
 
 from evomerge.controller.events import Scored
-from evomerge.dispatch.ray_pool import RayDispatcher, connect
+from evomerge.dispatch.connection import connect
+from evomerge.dispatch.ray_pool import RayDispatcher
 from evomerge.errors import ResourceError
 from evomerge.service import check_search, edit_search, run_search, submit_search
 from evomerge.store import open_store

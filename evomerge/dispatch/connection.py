@@ -1,0 +1,80 @@
+"""Joining a Ray cluster, or starting a local one that ends with this process."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._common.utils import get_default_system_temp_dir
+
+from evomerge.dispatch.guardian import guarded_folder
+from evomerge.errors import ResourceError
+
+NAMESPACE = "evomerge"
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Recipes and results are small: the weights never pass through Ray's object store."""
+_REMEDIES = (
+    (
+        "version mismatch",
+        "use the cluster's Python and Ray here: `ray --version` on both, the images in docker/ agree",
+    ),
+    (
+        "auth",
+        "set RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN here too",
+    ),
+)
+
+
+def connect(address: str | None, cpus: float | None = None) -> None:
+    """Join the cluster at `address`, or start a local Ray with room for `cpus`.
+
+    Does nothing inside a Ray worker. Raises ResourceError where the address does not answer, or does
+    not let this process in.
+    """
+    if ray.is_initialized():
+        return
+    # A lost head is noticed in seconds instead of a minute.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    common: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "log_to_driver": False,
+        "logging_level": "error",
+    }
+    try:
+        if address is not None:
+            _probe(address)
+            ray.init(address=address, **common)
+        else:
+            # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
+            ray.init(
+                address="local",
+                _temp_dir=str(guarded_folder(Path(get_default_system_temp_dir()))),
+                include_dashboard=False,
+                num_cpus=max(int(cpus or 0), os.cpu_count() or 1),
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **common,
+            )
+    except Exception as error:  # Ray raises a bare Exception where a node does not come up
+        raise ResourceError(
+            f"no Ray cluster can be used ({' '.join(str(error).split())[:300]})",
+            where=f"--address {address}" if address else "local Ray",
+            remedy=_remedy(str(error)),
+        ) from error
+
+
+def _remedy(problem: str) -> str:
+    """What to do about a complaint of Ray's."""
+    for words, remedy in _REMEDIES:
+        if words in problem.lower():
+            return remedy
+    return "start one with `ray start --head`, or leave --address out to run here"
+
+
+def _probe(address: str) -> None:
+    """Raise OSError where nothing listens: Ray itself would wait, and then end this process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
