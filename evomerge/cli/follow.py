@@ -19,8 +19,8 @@ def status(
     search: SearchArgument, store: StoreOption = None, format: FormatOption = Format.TABLE
 ) -> None:
     """How far a search is, its best candidate so far, its failures and versions."""
-    from evomerge.cli.following import describe
     from evomerge.cli.stores import store_at
+    from evomerge.results.status import describe
 
     with store_at(store) as opened:
         described = describe(opened, opened.search(search))
@@ -41,8 +41,8 @@ def _one_line(value: Any) -> str:
 
 def list_searches(store: StoreOption = None, format: FormatOption = Format.TABLE) -> None:
     """All searches of the store, newest first."""
-    from evomerge.cli.following import summarise
     from evomerge.cli.stores import store_at
+    from evomerge.results.status import summarise
 
     with store_at(store) as opened:
         rows = [summarise(record) for record in opened.searches()]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from evomerge.controller.events import Event, PhaseStarted, Scored
 from evomerge.controller.scheduling import FINAL
 from evomerge.fitness import Split
+from evomerge.results.status import PHASES
 from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import (
@@ -13,8 +14,6 @@ from evomerge.store.types import (
     Origin,
     SearchRecord,
 )
-
-PHASES = ("baselines", "search", "validation", "test")
 
 
 class EventFeed:

@@ -24,6 +24,7 @@ PLEDGE = 3600.0
 """Seconds that a running search is taken to have worked already."""
 _LONGEST_STEP = 60.0
 _STARTABLE = (SearchStatus.PENDING, SearchStatus.RUNNING)
+_STOPPED = (SearchStatus.PAUSED, SearchStatus.FAILED)
 _WISHES = {
     SearchStatus.PAUSING: SearchStatus.PAUSED,
     SearchStatus.CANCELLING: SearchStatus.CANCELLED,
@@ -44,6 +45,9 @@ def decide(state: QueueState, settings: QueueSettings) -> Decision:
             for e in state.entries
             if not e.active and e.status in _WISHES
         },
+        dismissed=tuple(
+            e.search_id for e in state.entries if e.wanted and not e.active and e.status in _STOPPED
+        ),
     )
 
 

@@ -117,13 +117,15 @@ class Decision:
     """What the scheduler wants changed.
 
     claims: searches that this server starts now. workers: what each active search may use. used:
-    each owner's use as of now. settled: wishes that nobody is left to grant, as facts.
+    each owner's use as of now. settled: wishes that nobody is left to grant, as facts. dismissed: what
+    stopped and waits for nothing any more.
     """
 
     claims: Sequence[str] = ()
     workers: Mapping[str, int] = field(default_factory=dict)
     used: Mapping[str, float] = field(default_factory=dict)
     settled: Mapping[str, SearchStatus] = field(default_factory=dict)
+    dismissed: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ store never start the same search, and never share out the same worker twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, text, update
@@ -140,6 +141,9 @@ class Queue(Transactions):
             db.execute(update(Owner).where(Owner.name == owner).values(used=used, used_at=now()))
         for search_id, status in decision.settled.items():
             _settle(db, search_id, status)
+        for search_id in decision.dismissed:
+            queued = update(Queued).where(Queued.search_id == search_id)
+            db.execute(queued.values(wanted=False))
         return decision
 
     @writes
@@ -252,6 +256,12 @@ def _budget(row: Row[*tuple[Any, ...]]) -> int:
     return _limits(row.limits).budget_of(spec).candidates
 
 
+@lru_cache(maxsize=10_000)
+def _workers_in(spec: str) -> int:
+    """How many workers a search's file asks for. Files do not change, and are looked at every second."""
+    return SearchSpec.model_validate_json(spec).workers.max
+
+
 def _limits(stored: str | None) -> Limits:
     return Limits.model_validate_json(stored) if stored else Limits()
 
@@ -276,7 +286,6 @@ def _state(db: Connection) -> QueueState:
 
 
 def _entry(row: Row[*tuple[Any, ...]], clock: float) -> QueueEntry:
-    spec = SearchSpec.model_validate_json(row.spec)
     return QueueEntry(
         search_id=row.search_id,
         owner=row.owner,
@@ -290,7 +299,7 @@ def _entry(row: Row[*tuple[Any, ...]], clock: float) -> QueueEntry:
         failures=row.failures,
         retry_at=row.retry_at,
         workers=row.workers,
-        asked=_limits(row.limits).workers_of(spec),
+        asked=_limits(row.limits).workers or _workers_in(row.spec),
     )
 
 
