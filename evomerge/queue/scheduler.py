@@ -81,6 +81,7 @@ class Scheduler:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
+        _quietly(self._take_note)
         names = self._processes.names
         self._processes.stop(names)
         self._processes.ended()
@@ -90,15 +91,18 @@ class Scheduler:
 
     def tick(self) -> Decision:
         """Take note of what ended, keep what runs, start what is due."""
-        for ended in self._processes.ended():
-            self._settle(ended)
-        self._follow_detached()
+        self._take_note()
         self._keep_claims()
         choice = partial(decide, settings=self._settings)
         decision = self._store.schedule(self._server, CLAIM_SECONDS, choice)
         for search_id in decision.claims:
             self._launch(search_id)
         return decision
+
+    def _take_note(self) -> None:
+        for ended in self._processes.ended():
+            self._settle(ended)
+        self._follow_detached()
 
     def _loop(self) -> None:
         while not self._done.wait(self._settings.poll):

@@ -129,7 +129,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Place:
     """A search's place on a server. claimed_by: the server that runs its controller."""
 
     search_id: str

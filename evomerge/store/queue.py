@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, or_, select, text, u
 from evomerge.errors import LimitError, NotFoundError, UsageError
 from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
-from evomerge.store.access import Decision, OwnerLimits, QueueEntry, QueueState, Standing
+from evomerge.store.access import Decision, OwnerLimits, QueueEntry, QueueState, Place
 from evomerge.store.columns import now
 from evomerge.store.owner import is_gone
 from evomerge.store.owners import add_owner, owner_record
@@ -71,16 +71,16 @@ class Queue(Transactions):
         return _by_key(db, owner, key, fingerprint)
 
     @reads
-    def standing(self, db: Connection, search_id: str) -> Standing | None:
+    def place(self, db: Connection, search_id: str) -> Place | None:
         """A search's place in the queue; None for one that no server runs."""
         row = db.execute(select(Queued.__table__).where(Queued.search_id == search_id)).first()
-        return None if row is None else _standing(row)
+        return None if row is None else _place(row)
 
     @reads
-    def standings(self, db: Connection, search_ids: Sequence[str]) -> dict[str, Standing]:
+    def places(self, db: Connection, search_ids: Sequence[str]) -> dict[str, Place]:
         """The places of several searches, of those that have one."""
         query = select(Queued.__table__).where(Queued.search_id.in_(search_ids))
-        return {row.search_id: _standing(row) for row in db.execute(query)}
+        return {row.search_id: _place(row) for row in db.execute(query)}
 
     @reads
     def owner_of(self, db: Connection, search_id: str) -> str | None:
@@ -326,8 +326,8 @@ def _ended(db: Connection, search_id: str) -> int:
     return int(db.scalar(ended) or 0)
 
 
-def _standing(row: Row[*tuple[Any, ...]]) -> Standing:
-    return Standing(
+def _place(row: Row[*tuple[Any, ...]]) -> Place:
+    return Place(
         search_id=row.search_id,
         owner=row.owner,
         priority=row.priority,
