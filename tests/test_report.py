@@ -17,6 +17,7 @@ from evomerge.recipe import Recipe, Rule, Slice, Source, constant
 from evomerge.report import write_figures, write_json, write_report
 from evomerge.report.charts import (
     Scale,
+    cloud_of,
     cost_bar,
     history_chart,
     importance_chart,
@@ -270,7 +271,7 @@ def test_the_report_of_several_objectives_shows_the_front_from_every_side(pareto
         assert member.row.label in page
     assert page.count("merges of the front by") == 2 * 3  # wide and narrow, three pairs
     assert "<gamma>" not in page
-    chart = pareto_chart(front, "alpha", "beta", 900)
+    chart = pareto_chart(cloud_of(front), "alpha", "beta", 900)
     assert chart.count('class="member"') == len(front.members)
     assert chart.count('class="dot"') == len(front.beaten)
     assert all(row.label in chart for row in front.rivals)

@@ -52,8 +52,8 @@ def _figures(data: ReportData) -> Iterator[tuple[str, tuple[float, float], Draw]
     if leads:
         yield "leads", _tall(leads), _intervals(leads, "winner's lead in fitness", bars=False)
     front = data.results.front
-    for across, up in pareto_pairs(front):
-        if front is not None:
+    if front is not None:
+        for across, up in pareto_pairs(list(front.reference)):
             yield f"front_{_safe(across)}_{_safe(up)}", (6, 4.2), _front(front, across, up)
     if data.insight.history:
         yield "history", (8, 4), _history(data, by_documents=False)

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from evomerge import __version__
 from evomerge.report.charts import (
+    cloud_of,
     cost_bar,
     history_chart,
     importance_chart,
@@ -16,6 +17,7 @@ from evomerge.report.charts import (
     pareto_chart,
     pareto_pairs,
     share_text,
+    styles,
 )
 from evomerge.report.content import embedded
 from evomerge.report.data import ReportData
@@ -38,6 +40,7 @@ def render(data: ReportData) -> str:
         insight=data.insight,
         charts=_charts(data),
         pairs=_pairs(data),
+        chart_styles=Markup(styles()),
         # Escaped there, so that it can stand inside a script element.
         embedded=Markup(embedded(data)),
         version=__version__,
@@ -65,9 +68,9 @@ def _pairs(data: ReportData) -> list[Sizes]:
     front = data.results.front
     if front is None:
         return []
-    pairs = pareto_pairs(front)
+    cloud, pairs = cloud_of(front), pareto_pairs(list(front.reference))
     widths = _WIDTHS if len(pairs) == 1 else _PAIR_WIDTHS
-    return [_sizes(partial(pareto_chart, front, *pair), widths) for pair in pairs]
+    return [_sizes(partial(pareto_chart, cloud, *pair), widths) for pair in pairs]
 
 
 def _sizes(make: Callable[[float], str], widths: dict[str, float]) -> Sizes:

@@ -26,9 +26,17 @@ _NAMES = 108.0
 
 
 def history_chart(
-    points: Sequence[Point], baselines: Baselines, width: float, *, by_documents: bool = False
+    points: Sequence[Point],
+    baselines: Baselines,
+    width: float,
+    *,
+    by_documents: bool = False,
+    sampled_from: int | None = None,
 ) -> str:
-    """Search fitness of each candidate, the best so far, and the baselines as lines."""
+    """Search fitness of each candidate, the best so far, and the baselines as lines.
+
+    sampled_from: how many candidates there are where the points are only some of them.
+    """
     if not points:
         return ""
     height = 300.0 if width > 500 else 260.0
@@ -48,15 +56,18 @@ def history_chart(
         *_marks(points, place, x, y),
         _best_so_far(points, place, x, y),
     ]
-    return svg(width, height, _words(points, baselines), body)
+    return svg(width, height, _words(points, baselines, sampled_from), body)
 
 
-def _words(points: Sequence[Point], baselines: Baselines) -> str:
+def _words(points: Sequence[Point], baselines: Baselines, sampled_from: int | None) -> str:
     dropped = sum(point.dropped for point in points)
+    early = f"{dropped} of them dropped early"
+    if sampled_from is not None and sampled_from > len(points):
+        early = f"of which {len(points)} are drawn, {early}"
     best = next((p.best for p in reversed(points) if p.best is not None), None)
     return "; ".join(
         [
-            f"Search fitness of {len(points)} candidates, {dropped} of them dropped early",
+            f"Search fitness of {sampled_from or len(points)} candidates, {early}",
             "none was scored on all documents" if best is None else f"best {best:.4f}",
             *(f"{name} {value:.4f}" for name, value in baselines),
         ]

@@ -46,17 +46,31 @@ def importance_chart(effects: Sequence[Effect], width: float, most: int = 15) ->
     return _chart("Share of the variance of fitness", lines, width, signed=False)
 
 
+def difference_chart(what: str, rows: Sequence[tuple[str, Estimate]], width: float) -> str:
+    """Differences with their intervals, by name: right of zero means more."""
+    lines = [_Line(name, found, estimate_text(found), _apart(found)) for name, found in rows]
+    return _chart(what, lines, width, signed=True)
+
+
+def _apart(estimate: Estimate) -> bool:
+    """Whether zero is outside of the interval."""
+    return _sure(estimate) or (estimate.high is not None and estimate.high < 0)
+
+
 def _sure(estimate: Estimate) -> bool:
     return estimate.low is not None and estimate.low > 0
 
 
 def lead_text(row: Row) -> str:
     """`+0.031 (+0.010 to +0.052)`."""
-    if row.lead is None:
-        return ""
-    if row.lead.low is None or row.lead.high is None:
-        return f"{row.lead.value:+.4f}"
-    return f"{row.lead.value:+.4f} ({row.lead.low:+.4f} to {row.lead.high:+.4f})"
+    return "" if row.lead is None else estimate_text(row.lead)
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """`+0.0310 (+0.0100 to +0.0520)`."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:+.4f}"
+    return f"{estimate.value:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
 
 
 def share_text(share: Estimate) -> str:

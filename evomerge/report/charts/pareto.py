@@ -1,6 +1,7 @@
 """The front of a search, two objectives at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from evomerge.report.charts.svg import (
     BOTTOM,
@@ -26,18 +27,34 @@ _MOST = 4
 """Objectives whose pairs are drawn."""
 
 
-def pareto_pairs(front: Front | None) -> list[tuple[str, str]]:
-    """The pairs of objectives that are drawn."""
-    names = [] if front is None else list(front.reference)[:_MOST]
-    return [(a, b) for n, a in enumerate(names) for b in names[n + 1 :]]
+@dataclass(frozen=True)
+class Cloud:
+    """Candidates by their objectives: members of the front, baselines, and those that members beat."""
+
+    members: Sequence[tuple[str, Objectives]]
+    rivals: Sequence[tuple[str, Objectives]]
+    beaten: Sequence[Objectives] = ()
 
 
-def pareto_chart(front: Front, across: str, up: str, width: float) -> str:
-    """Members of the front, the candidates that they beat, and the baselines, in two objectives."""
-    height = min(0.62 * width, 420.0)
+def cloud_of(front: Front) -> Cloud:
+    """A front as it is drawn."""
     members = [(m.row.label, m.row.objectives) for m in front.members]
-    rivals = [(row.label, row.objectives) for row in front.rivals]
-    points = [*(o for _, o in members), *(o for _, o in rivals), *front.beaten]
+    return Cloud(members, [(row.label, row.objectives) for row in front.rivals], front.beaten)
+
+
+def pareto_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of objectives that are drawn."""
+    drawn = names[:_MOST]
+    return [(a, b) for n, a in enumerate(drawn) for b in drawn[n + 1 :]]
+
+
+def pareto_chart(cloud: Cloud, across: str, up: str, width: float) -> str:
+    """The cloud in two objectives; empty where it has no members."""
+    members, rivals = cloud.members, cloud.rivals
+    if not members:
+        return ""
+    height = min(0.62 * width, 420.0)
+    points = [*(o for _, o in members), *(o for _, o in rivals), *cloud.beaten]
     x = Scale(*padded(o[across] for o in points), LEFT, width - RIGHT)
     y = Scale(*padded(o[up] for o in points), height - BOTTOM, TOP + 12)
     body = [
@@ -45,7 +62,7 @@ def pareto_chart(front: Front, across: str, up: str, width: float) -> str:
         *(text(x(t), height - 18, f"{t:g}", "tick") for t in ticks(x.low, x.high)),
         text((LEFT + width) / 2, height - 2, across, "tick"),
         text(LEFT, TOP, up, "tick", "start"),
-        *_beaten(front.beaten, across, up, x, y),
+        *_beaten(cloud.beaten, across, up, x, y),
         _reach(members, across, up, x, y),
         *(
             circle(x(o[across]), y(o[up]), 4.2, "member", _words(name, o, across, up))
