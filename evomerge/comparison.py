@@ -109,6 +109,10 @@ class Comparison:
         draws = None if one is None or other is None else one - other
         return self._interval(value, draws), paired
 
+    def score_leads(self, ahead: int, behind: int) -> dict[str, tuple[Estimate, bool]]:
+        """Each task's score of one row minus another's, and whether they answer the same documents."""
+        return {task: table.lead(ahead, behind) for task, table in self._tables.items()}
+
     def _interval(self, value: float, draws: Floats | None) -> Estimate:
         bends = self._objective.goal == "worst" or self._objective.custom is not None
         return (basic_interval if bends else percentile_interval)(value, draws)
@@ -172,6 +176,13 @@ class _Table:
         if values and is_binary(numbers := np.array(list(values.values()))):
             return wilson_interval(numbers)
         return percentile_interval(score.value, self.draws(row))
+
+    def lead(self, ahead: int, behind: int) -> tuple[Estimate, bool]:
+        value = self._scores[ahead].value - self._scores[behind].value
+        one, other = self.draws(ahead), self.draws(behind)
+        draws = None if one is None or other is None else one - other
+        paired = self.is_paired(ahead) and self.is_paired(behind)
+        return percentile_interval(value, draws), paired
 
     def draws(self, row: int) -> Floats | None:
         score = self._scores[row]

@@ -10,7 +10,9 @@ from evomerge.results.read import (
     find_winner,
     is_baseline,
     label_of,
+    read_references,
     read_results,
+    read_table,
     scored_by_split,
 )
 from evomerge.results.types import Front, Member, Optimism, Results, Row
@@ -24,6 +26,8 @@ __all__ = [
     "find_winner",
     "is_baseline",
     "label_of",
+    "read_references",
     "read_results",
+    "read_table",
     "scored_by_split",
 ]

@@ -1,6 +1,6 @@
 """Results read from the store: who won, the table on the latest split, the front, the optimism."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from evomerge.comparison import Comparison
 from evomerge.controller.baselines import GREEDY_SOUP
@@ -24,7 +24,23 @@ Scored = dict[int, EvaluationRecord]
 
 def read_results(store: Store, search: SearchRecord) -> Results:
     """The results of a search; rows are empty where nothing was scored yet."""
-    found = _Found(store, search)
+    return _results(_Found(store, search), search, whole=True)
+
+
+def read_table(
+    store: Store,
+    search: SearchRecord,
+    chosen: Sequence[tuple[CandidateRecord, EvaluationRecord]],
+) -> Results:
+    """The results as far as some of a search's candidates tell them: baselines, finalists, the best.
+
+    Costs the same however long the search was. There is neither a front nor an optimism in it: these
+    need every candidate.
+    """
+    return _results(_Found(store, search, chosen), search, whole=False)
+
+
+def _results(found: "_Found", search: SearchRecord, *, whole: bool) -> Results:
     split, winner = found.table_split, found.winner
     shown = [*([winner] if winner else []), *found.rivals(split)]
     comparison = found.compare(shown, split)
@@ -45,8 +61,8 @@ def read_results(store: Store, search: SearchRecord) -> Results:
             *_stand_in(search.spec.objective),
         ),
         climbed=_climbed(search.spec.objective),
-        optimism=None if comparison.notes else found.optimism(),
-        front=None if comparison.notes else found.front(),
+        optimism=found.optimism() if whole and not comparison.notes else None,
+        front=found.front() if whole and not comparison.notes else None,
     )
 
 
@@ -68,12 +84,22 @@ def _climbed(objective: Objective) -> str:
 class _Found:
     """A search's rows in the store, and the tables that are made of them."""
 
-    def __init__(self, store: Store, search: SearchRecord) -> None:
+    def __init__(
+        self,
+        store: Store,
+        search: SearchRecord,
+        chosen: Sequence[tuple[CandidateRecord, EvaluationRecord]] | None = None,
+    ) -> None:
         self._store, self._objective = store, search.spec.objective
-        self._candidates = store.candidates(search.id)
-        self.scored = scored_by_split(store, search.id)
+        if chosen is None:
+            self._candidates = store.candidates(search.id)
+            self.scored = scored_by_split(store, search.id)
+        else:
+            everyone = {candidate.id: candidate for candidate, _ in chosen}
+            self._candidates = sorted(everyone.values(), key=lambda c: c.number)
+            self.scored = _by_split(evaluation for _, evaluation in chosen)
         self.winner = find_winner(self._candidates, self.scored)
-        self._references = _references(search, self._candidates, self.scored[Split.SEARCH])
+        self._references = read_references(search, self._candidates, self.scored[Split.SEARCH])
 
     @property
     def table_split(self) -> Split:
@@ -165,8 +191,12 @@ def _judge(found: Sequence[CandidateRecord], scored: Mapping[Split, Scored]) -> 
 
 def scored_by_split(store: Store, search_id: str) -> dict[Split, Scored]:
     """The scored evaluations of a search."""
+    return _by_split(store.evaluations(search_id))
+
+
+def _by_split(evaluations: Iterable[EvaluationRecord]) -> dict[Split, Scored]:
     found: dict[Split, Scored] = {split: {} for split in Split}
-    for evaluation in store.evaluations(search_id):
+    for evaluation in evaluations:
         if evaluation.status is EvaluationStatus.SCORED:
             found[evaluation.split][evaluation.candidate_id] = evaluation
     return found
@@ -178,7 +208,7 @@ def is_baseline(candidate: CandidateRecord) -> bool:
     return candidate.origin is Origin.BASELINE and not trial
 
 
-def _references(
+def read_references(
     search: SearchRecord, candidates: Sequence[CandidateRecord], scored: Scored
 ) -> References:
     """Scores of base and best expert on the search split, as the controller has them."""
