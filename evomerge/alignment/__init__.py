@@ -1,0 +1,9 @@
+"""Permutations: the units of two networks brought into one order, and merges that keep some apart.
+
+groups         sets of tensor axes that share one order of units
+transformers   those of a transformer, from the names of its tensors; `resnets` those of a ResNet
+permute        tensors in another order of units
+weights        matching by weights; `activations` by what the units answer
+widths         partial merges: which units become one, which stay two (PLeaS)
+squares        the merged weights that answer most like both networks (PLeaS)
+"""
