@@ -215,13 +215,12 @@ class SearchSpec(Frozen):
 def load_preset(name: str) -> SpaceSpec:
     """The preset `search_spaces/NAME.yml`."""
     folder = resource_folder("search_spaces")
-    file = folder / f"{name}.yml"
-    if not file.is_file():
-        known = [path.stem for path in folder.glob("*.yml")]
+    known = [path.stem for path in folder.glob("*.yml")]
+    if name not in known:  # also whatever would lead out of the folder
         raise NotFoundError(
             f"no search space named {name!r}", where="space", remedy=did_you_mean(name, known)
         )
-    return SpaceSpec.model_validate(YAML(typ="safe").load(file))
+    return SpaceSpec.model_validate(YAML(typ="safe").load(folder / f"{name}.yml"))
 
 
 def load_spec(file: Path) -> SearchSpec:
@@ -230,11 +229,18 @@ def load_spec(file: Path) -> SearchSpec:
     Raises SpecError or Problems, each naming file, line, field and remedy.
     """
     try:
-        data = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise SpecError("no such file", where=str(file), remedy="check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot be read: {error}", where=str(file), remedy="check it") from error
+    return read_spec(text, file, file.parent)
+
+
+def read_spec(text: str, file: Path, folder: Path) -> SearchSpec:
+    """The same from a search file's text; errors call it `file`, relative paths start in `folder`."""
+    try:
+        data = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise SpecError(
@@ -248,7 +254,7 @@ def load_spec(file: Path) -> SearchSpec:
     except NotFoundError as error:
         where = f"{file}:{_line(data, ['space'])}: space"
         raise NotFoundError(error.message, where=where, remedy=error.remedy) from error
-    spec = _resolve_paths(spec, file.parent.resolve())
+    spec = _resolve_paths(spec, folder.resolve())
     if spec.models_named_twice:  # one folder, written in two ways
         raise SpecError(
             f"model named twice: {', '.join(spec.models_named_twice)}",
