@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Request
 
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
-from evomerge.api.limits import Limiter
+from evomerge.api.limits import Limiter, Streams
 from evomerge.api.settings import ServerSettings, is_loopback
 from evomerge.store import SQLStore
 from evomerge.store.access import Scope, TokenRecord
@@ -53,6 +53,7 @@ class Context:
     settings: ServerSettings
     limiter: Limiter
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    streams: Streams = field(default_factory=Streams)
 
     def visible(self, who: Principal, search: str) -> SearchRecord:
         """The search, where `who` may read it; else as if there were none."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from evomerge.api.errors import ApiError
@@ -68,6 +68,33 @@ class Limiter:
     def note_failure(self, address: str) -> None:
         """A wrong credential."""
         self._failures.spend(address)
+
+
+class Streams:
+    """How many streams each owner has open. `open` raises ApiError 429 where it is too many."""
+
+    def __init__(self, most: int = 50) -> None:
+        self._most, self._open = most, Counter[str]()
+        self._lock = threading.Lock()
+
+    def open(self, owner: str) -> None:
+        """One more."""
+        with self._lock:
+            if self._open[owner] >= self._most:
+                raise ApiError(
+                    429,
+                    f"{self._most} streams are open already",
+                    remedy="close one",
+                    headers={"Retry-After": "10"},
+                )
+            self._open[owner] += 1
+
+    def close(self, owner: str) -> None:
+        """One less."""
+        with self._lock:
+            self._open[owner] -= 1
+            if self._open[owner] <= 0:
+                del self._open[owner]
 
 
 def _refuse(seconds: float, why: str) -> None:

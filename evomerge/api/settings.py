@@ -28,10 +28,11 @@ class ServerSettings(Frozen):
     allowed_hosts: names that the Host header may have; loopback names always may where the server
     is bound to loopback. model_folders, task_folders: below which models, adapters, recipes and task
     files of submitted searches must lie; hub ids are allowed where `hub` says so. export_folder:
-    below which candidates are exported. trust_remote_code, custom_objectives, benchmark_tests: whether
-    search files may ask for these. private: owners see their own searches alone, admins all.
-    max_body: bytes of a request. session_hours: how long a browser stays signed in. https: whether
-    browsers reach the server by TLS, its own or a proxy's.
+    below which candidates are exported. log_folder: for what controllers say; None: in the user's
+    data folder. trust_remote_code, entry_points, runtime_env: whether search files may ask for code
+    of model folders, for objectives and methods of installed packages, for what Ray sets up. private:
+    owners see their own searches alone, admins all. max_body: bytes of a request. session_hours: how
+    long a browser stays signed in. https: whether browsers reach the server by TLS.
     """
 
     host: str = "127.0.0.1"
@@ -40,10 +41,11 @@ class ServerSettings(Frozen):
     model_folders: tuple[Path, ...] = ()
     task_folders: tuple[Path, ...] = ()
     export_folder: Path | None = None
+    log_folder: Path | None = None
     hub: bool = True
     trust_remote_code: bool = False
-    custom_objectives: bool = False
-    benchmark_tests: bool = False
+    entry_points: bool = False
+    runtime_env: bool = False
     private: bool = False
     max_body: int = Field(1_000_000, gt=0)
     session_hours: float = Field(12.0, gt=0)

@@ -190,10 +190,16 @@ class Store(Protocol):
         ...
 
     def query(
-        self, name: str, parameters: Mapping[str, Any]
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: float | None = None,
+        most: int | None = None,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run `db/queries/NAME.sql`; columns and rows. Parameters not given are NULL; `search` may
-        be anything that `search()` accepts."""
+        be anything that `search()` accepts. ResourceError where it takes longer than `seconds`; no more
+        than `most` rows."""
         ...
 
     def queries(self) -> list[QueryInfo]:

@@ -58,6 +58,15 @@ class Evaluations(Transactions):
         return [evaluation_record(row, scores[row.root]) for row in rows]
 
     @reads
+    def evaluations_of(self, db: Connection, candidate_id: int) -> list[EvaluationRecord]:
+        """Those of one candidate, in the order they were asked for."""
+        rows = db.execute(
+            evaluation_query(Evaluation.candidate_id == candidate_id).order_by(Evaluation.id)
+        ).all()
+        scores = scores_where(db, Score.evaluation_id.in_([row.root for row in rows]))
+        return [evaluation_record(row, scores[row.root]) for row in rows]
+
+    @reads
     def evaluation(self, db: Connection, evaluation_id: int) -> EvaluationRecord:
         """By id, else NotFoundError."""
         return find_evaluation(db, evaluation_id)

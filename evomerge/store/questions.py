@@ -16,6 +16,7 @@ from evomerge.resources import resource_folder
 from evomerge.store.evaluations import Root
 from evomerge.store.schema import Candidate, Evaluation, Score, Search
 from evomerge.store.searches import find_search, parse_spec
+from evomerge.store.time_limit import time_limit
 from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import BestRow, Origin, QueryInfo
 
@@ -52,9 +53,19 @@ class Questions(Transactions):
 
     @reads
     def query(
-        self, db: Connection, name: str, parameters: Mapping[str, Any]
+        self,
+        db: Connection,
+        name: str,
+        parameters: Mapping[str, Any],
+        *,
+        seconds: float | None = None,
+        most: int | None = None,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run `db/queries/NAME.sql`; columns and rows. Parameters not given are NULL."""
+        """Run `db/queries/NAME.sql`; columns and rows. Parameters not given are NULL.
+
+        Args:
+            seconds: how long it may take; ResourceError beyond. most: rows.
+        """
         info, statement = load_query(name)
         for given in parameters:
             if given not in info.parameters:
@@ -63,8 +74,10 @@ class Questions(Transactions):
         values = {**dict.fromkeys(info.parameters), **parameters}
         if values.get("search") is not None:
             values["search"] = find_search(db, str(values["search"]))
-        result = db.execute(text(statement), values)
-        return list(result.keys()), [tuple(row) for row in result]
+        with time_limit(db, seconds):
+            result = db.execute(text(statement), values)
+            rows = result.fetchall() if most is None else result.fetchmany(most)
+            return list(result.keys()), [tuple(row) for row in rows]
 
     def queries(self) -> list[QueryInfo]:
         """The queries there are, by name."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, or_, select, text, u
 from evomerge.errors import LimitError, NotFoundError, UsageError
 from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
-from evomerge.store.access import Decision, OwnerLimits, QueueEntry, QueueState, Place
+from evomerge.store.access import Decision, OwnerLimits, Place, QueueEntry, QueueState
 from evomerge.store.columns import now
 from evomerge.store.owner import is_gone
 from evomerge.store.owners import add_owner, owner_record
@@ -101,6 +101,21 @@ class Queue(Transactions):
         fresh: dict[str, Any] = {"failures": 0, "retry_at": None} if wanted else {}
         query = update(Queued).where(Queued.search_id == search_id)
         return db.execute(query.values(wanted=wanted, **fresh)).rowcount == 1
+
+    @writes
+    def adopt(self, db: Connection, search_id: str, owner: str) -> None:
+        """Queue a search that was started without a server; nothing happens where it has a place."""
+        lock_queue(db)
+        require_search(db, search_id)
+        if db.scalar(select(Queued.owner).where(Queued.search_id == search_id)) is None:
+            add_owner(db, owner)
+            values = {"search_id": search_id, "owner": owner, "priority": 0, "wanted": True}
+            db.execute(insert(Queued).values(**values, failures=0, progress=0, submitted_at=now()))
+
+    @reads
+    def open_searches(self, db: Connection, owner: str) -> int:
+        """How many searches of an owner wait or run."""
+        return len(_open_budgets(db, owner))
 
     @writes
     def set_priority(self, db: Connection, search_id: str, priority: int) -> None:
@@ -222,14 +237,17 @@ def _check_limits(db: Connection, owner: str, candidates: int) -> None:
     ).limits
     if limits.queued is None and limits.candidates is None:
         return
+    check_limits(limits, owner, _open_budgets(db, owner), candidates)
+
+
+def _open_budgets(db: Connection, owner: str) -> list[int]:
     query = (
         select(Search.spec, Limit.limits)
         .join(Queued, Queued.search_id == Search.id)
         .outerjoin(Limit, Limit.search_id == Search.id)
         .where(Queued.owner == owner, Queued.wanted.is_(True), Search.status.not_in(_ENDED))
     )
-    open_budgets = [_budget(row) for row in db.execute(query)]
-    check_limits(limits, owner, open_budgets, candidates)
+    return [_budget(row) for row in db.execute(query)]
 
 
 def check_limits(
