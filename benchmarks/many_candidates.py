@@ -52,16 +52,29 @@ class _Rows:
         self.tables.clear()
 
 
-def fill(url: str, folder: Path, candidates: int, *, name: str = "large", seed: int = 0) -> str:
-    """Add a running search with so many candidates to the store at `url`; returns its id."""
+def fill(
+    url: str,
+    folder: Path,
+    candidates: int,
+    *,
+    name: str = "large",
+    seed: int = 0,
+    budget: int | None = None,
+    **changes: Any,
+) -> str:
+    """Add a running search with so many candidates to the store at `url`; returns its id.
+
+    changes: of the search file.
+    """
     store = open_store(url)
     tasks = [{"task": TASKS[0]}, {"task": TASKS[1], "at_least": 0.3}]
     spec = fake_spec(
         folder,
         name=name,
-        budget={"candidates": candidates + 1000},
+        budget={"candidates": budget or candidates + 1000},
         objective={"tasks": tasks},
         workers={"max": _WORKERS},
+        **changes,
     )
     search = submit_search(store, check_search(spec, store.url))
     store.set_status(search.id, SearchStatus.RUNNING)

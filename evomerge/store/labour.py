@@ -126,14 +126,13 @@ class Labour(Transactions):
     @reads
     def spent_seconds(self, db: Connection, search_id: str) -> tuple[float, int]:
         """Worker seconds and tokens of all results of a search that count: what budgets count."""
-        seconds = sum((func.coalesce(func.sum(one), 0.0) for one in _KINDS.values()), start=0.0)
         query = (
-            select(seconds, func.coalesce(func.sum(Attempt.tokens), 0))
+            select(*(func.sum(seconds) for seconds in _KINDS.values()), func.sum(Attempt.tokens))
             .join(Evaluation, Evaluation.id == Attempt.evaluation_id)
             .where(Evaluation.search_id == search_id, Attempt.status == "scored")
         )
-        spent, tokens = db.execute(query).one()
-        return float(spent), int(tokens)
+        *seconds, tokens = db.execute(query).one()
+        return sum(float(one or 0.0) for one in seconds), int(tokens or 0)
 
 
 def _mishap(search_ids: Sequence[str] | None) -> list[Any]:
