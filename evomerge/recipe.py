@@ -125,6 +125,25 @@ class Tokenizer(Frozen):
     pad_to_multiple_of: int | None = Field(None, ge=1)
 
 
+class Calibration(Frozen):
+    """The texts on which a method's statistics of the models are measured.
+
+    data: a .jsonl or .txt file for all models, or `set:ID`, a set that is kept under its content.
+    own: files of single models, by name or the last part of it. examples: at most so many a model;
+    max_length: tokens of each.
+    """
+
+    data: str | None = None
+    own: dict[str, str] = Field(default_factory=dict)
+    examples: int = Field(256, gt=0)
+    max_length: int = Field(512, ge=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _file_alone(cls, value: Any) -> Any:
+        return {"data": value} if isinstance(value, str) else value
+
+
 class Recipe(Frozen):
     """One merge. Exactly one of `models`, `slices` and `modules` is given.
 
@@ -144,6 +163,7 @@ class Recipe(Frozen):
     out_dtype: str | None = None
     tokenizer: Tokenizer | None = None
     chat_template: str | None = None
+    calibration: Calibration | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -231,8 +251,16 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
         _put(config, key, getattr(recipe, key))
     config.update(_tokenizer_config(recipe.tokenizer) if recipe.tokenizer else {})
     _put(config, "chat_template", recipe.chat_template)
+    if recipe.calibration is not None:
+        config["calibration"] = _calibration_config(recipe.calibration)
     _put(config, "random_seed", recipe.seed or None)
     return config
+
+
+def _calibration_config(calibration: Calibration) -> Any:
+    """The file or set alone where it says all."""
+    content = calibration.model_dump(exclude_defaults=True)
+    return content["data"] if content.keys() == {"data"} else content
 
 
 def _part_config(part: Recipe | Module) -> dict[str, Any]:

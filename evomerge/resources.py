@@ -25,6 +25,14 @@ def data_folder() -> Path:
     return _home("XDG_DATA_HOME", ".local/share")
 
 
+def calibration_folder() -> Path | None:
+    """`$EVOMERGE_CALIBRATION`, one folder for texts and statistics that nodes may share; None without."""
+    import os
+
+    named = os.environ.get("EVOMERGE_CALIBRATION")
+    return Path(named).expanduser() if named else None
+
+
 def _home(variable: str, fallback: str) -> Path:
     import os
 

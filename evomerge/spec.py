@@ -164,6 +164,21 @@ class EngineSpec(Frozen):
     """How long the fake engine takes for a candidate."""
 
 
+class CalibrationSpec(Frozen):
+    """The texts that merge methods measure models on (fisher, regmean, mats, sens_merging).
+
+    data: `tasks`: documents of the search split with their answers; or a .txt or .jsonl file.
+    own: texts of single models, in place of `data`: a file, or the name of a task. examples: at most
+    so many a model; max_length: tokens of each. set: the texts' id, filled in on submission.
+    """
+
+    data: str = "tasks"
+    own: dict[str, str] = Field(default_factory=dict)
+    examples: int = Field(128, gt=0)
+    max_length: int = Field(512, ge=2)
+    set: str | None = None
+
+
 class Selection(Frozen):
     """How the winner is chosen: the `top` candidates by search score meet on the validation split."""
 
@@ -187,6 +202,7 @@ class SearchSpec(Frozen):
     workers: WorkersSpec = WorkersSpec()
     engine: EngineSpec = EngineSpec()
     selection: Selection = Selection()
+    calibration: CalibrationSpec = CalibrationSpec()
     out_dtype: Literal["float32", "float16", "bfloat16"] | None = None
 
     @model_validator(mode="after")
@@ -369,8 +385,20 @@ def _resolve_paths(spec: SearchSpec, folder: Path) -> SearchSpec:
             "models": tuple(resolve_model(model, folder) for model in spec.models),
             "objective": spec.objective.model_copy(update={"include_path": resolved}),
             "strategy": spec.strategy.model_copy(update={"start": _resolve_start(spec, folder)}),
+            "calibration": _resolve_texts(spec.calibration, folder),
         }
     )
+
+
+def _resolve_texts(calibration: CalibrationSpec, folder: Path) -> CalibrationSpec:
+    """Files that are there become absolute paths; the rest are names of tasks, or mistakes."""
+
+    def resolved(name: str) -> str:
+        path = (folder / Path(name).expanduser()).resolve()
+        return str(path) if path.is_file() else name
+
+    own = {model: resolved(name) for model, name in calibration.own.items()}
+    return calibration.model_copy(update={"data": resolved(calibration.data), "own": own})
 
 
 def _resolve_start(spec: SearchSpec, folder: Path) -> Starts:

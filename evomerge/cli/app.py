@@ -8,6 +8,7 @@ from evomerge import __version__
 from evomerge.cli import (
     answers,
     best,
+    calibrate,
     control,
     demo,
     doctor,
@@ -66,6 +67,7 @@ app.command("report", rich_help_panel=ANSWERS)(answers.report)
 app.command("insight", rich_help_panel=ANSWERS)(insight.insight)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
+app.command("calibrate", rich_help_panel=TOOLS)(calibrate.calibrate)
 app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("schema", rich_help_panel=TOOLS)(maintenance.schema)

@@ -57,6 +57,9 @@ class AlignedCheckpoint(Checkpoint):
             made[torch.from_numpy(spare)] = made[torch.from_numpy(~spare)].mean(dim=0)
         return made
 
+    def rows(self, info: TensorInfo) -> NDArray[np.int64] | None:
+        return self._own if info.name in self._names else None
+
     def fingerprint(self, info: TensorInfo) -> str:
         if info.name not in self._names:
             return self._inner.fingerprint(info)

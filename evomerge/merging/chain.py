@@ -143,6 +143,7 @@ class _Chain:
                 max_shard=options.max_shard,
                 progress=report,
                 notify=notify,
+                home=self._home,
             )
         if target is None:
             (out / _STAMP).write_text(stamp, encoding="utf-8")

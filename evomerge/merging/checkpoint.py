@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from evomerge.errors import CheckpointError
@@ -35,8 +37,8 @@ DTYPES: dict[str, torch.dtype] = {
 class Checkpoint:
     """An opened model folder. `tensor(info)` is a view into the mapped file.
 
-    Merges ask `index`, `find`, `tensor` and `fingerprint` of a model and nothing else, so that a
-    subclass can stand for one that lies in no folder: with an adapter, with another vocabulary.
+    Merges ask `index`, `find`, `tensor`, `rows` and `fingerprint` of a model and nothing else, so that
+    a subclass can stand for one that lies in no folder: with an adapter, with another vocabulary.
     """
 
     index: CheckpointIndex
@@ -71,6 +73,11 @@ class Checkpoint:
             self._here[info.name] = info
         flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=info.start)
         return flat.view(info.shape)
+
+    def rows(self, info: TensorInfo) -> NDArray[np.int64] | None:
+        """For each row of `tensor(info)` the stored row it is, −1 for none; None where none has moved."""
+        del info
+        return None
 
     def release(self) -> None:
         """Let go of the pages of every tensor read so far: a merge of a large model stays small."""

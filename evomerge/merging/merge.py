@@ -16,6 +16,7 @@ from torch import Tensor
 from evomerge.errors import MergeError
 from evomerge.merging.align import Aligned
 from evomerge.merging.bench import Bench, Benches, vocabulary_key
+from evomerge.merging.calibrated import Calibrated, calibrated
 from evomerge.merging.checkpoint import DTYPES, Checkpoint
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.indexes import Folders
@@ -100,6 +101,7 @@ class MergeSource:
         )
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._prepared: set[tuple[str, str]] = set()
+        self._calibrated: dict[str, Calibrated] = {}
 
     def __enter__(self) -> "MergeSource":
         return self
@@ -118,6 +120,7 @@ class MergeSource:
         self.checkpoints.close()
         self._layouts.clear()
         self._prepared.clear()
+        self._calibrated.clear()
 
     def layouts(self, recipe: Recipe) -> tuple[Layout, ...]:
         """The output tensors of a recipe; planned once for all candidates of one structure."""
@@ -139,10 +142,16 @@ class MergeSource:
         """Validate a recipe and fill in every number.
 
         Weights are read the first time only, to look for NaN. Raises RecipeError or Problems,
-        CheckpointError, and MergeError where weights cancel.
+        CheckpointError, NotFoundError where a statistic was not measured yet, and MergeError where
+        weights cancel.
         """
         validate(recipe)
         plans = tuple(resolve(recipe, self.layouts(recipe)))
+        method = get_method(recipe.merge_method)
+        if method.statistics is not None:
+            statistics = self._statistics(recipe)
+            statistics.check(method, plans)
+            plans = statistics.weighed(method, plans) if method.weigh else plans
         whole = any(plan.values.get("scope") == "model" for plan in plans)
         if whole and not self._tables:
             # What is measured over a whole model must not meet the first NaN halfway.
@@ -230,6 +239,13 @@ class MergeSource:
         with torch.no_grad():
             target.copy_(out)
 
+    def _statistics(self, recipe: Recipe) -> Calibrated:
+        """What was measured of a recipe's models; opened once for all that name the same texts."""
+        key = repr((vocabulary_key(recipe), recipe.calibration))
+        if key not in self._calibrated:
+            self._calibrated[key] = calibrated(recipe, self._benches.of(recipe).models.checkpoints)
+        return self._calibrated[key]
+
     def _job(self, recipe: Recipe) -> _Job:
         method = get_method(recipe.merge_method)
         return _Job(recipe, method, self._benches.of(recipe), self.layouts(recipe))
@@ -255,7 +271,8 @@ class MergeSource:
         if not self._tables:
             bench.check_finite(layout, base, models)
         if method.compute is not None:
-            finite = self._runner.compute(method, plan, base, models, out)
+            known = self._statistics(job.recipe).measured(method, plan) if method.statistics else ()
+            finite = self._runner.compute(method, plan, base, models, out, known)
         else:
             scalars = bench.scalars(job.recipe, plan, job.layouts)
             finite = self._runner.run(method.name, scalars, base, models, out, region)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from evomerge.calibration.recipes import pinned
 from evomerge.hub import model_folders
 from evomerge.layout import TOKENIZER_FILES
 from evomerge.merging.chat_templates import template_text, write_template
@@ -76,6 +77,7 @@ def merge_config(
         max_shard=max_shard,
         progress=progress,
         notify=notify,
+        home=config.parent,
     )
     return recipe
 
@@ -91,6 +93,7 @@ def merge_to_folder(
     notify: Callable[[str], None] | None = None,
     fused: bool | None = None,
     config: str | None = None,
+    home: Path | None = None,
 ) -> None:
     """Merge `recipe` into the folder `out`, which must be new or empty.
 
@@ -100,15 +103,18 @@ def merge_to_folder(
         progress: called after each tensor.
         notify: called with sentences for people.
         config: the YAML that the folder carries, where the recipe's own does not say all.
+        home: the folder that the paths of calibration texts may be relative to.
     """
     folders = models or model_folders(models_of(recipe))
+    recipe = pinned(recipe, home)
     with MergeSource(folders, device=device, notify=notify, fused=fused, tables=False) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
         tokenizer = source.aligned(recipe).tokenizer
-        reference = _reference(recipe, source)
-        described = config_of(recipe, reference.index)
+        lowered = source.lowered(recipe)
+        reference = _reference(lowered, source)
+        described = config_of(lowered, reference.index)
         if tokenizer is not None:
             described = tokenizer.config(described)
         check_space(out, total_bytes(declared) + (64 << 20))

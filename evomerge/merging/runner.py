@@ -19,7 +19,9 @@ from evomerge.merging.knobs import Scalars
 from evomerge.merging.native import Job
 from evomerge.merging.plan import TensorPlan
 from evomerge.merging.regions import Region, whole
-from evomerge.methods import Method, Tensors
+from evomerge.merging.shared import Shared
+from evomerge.merging.solve import factorise
+from evomerge.methods import Measurements, Method, Tensors
 
 EAGER_CHUNK = 1 << 16
 """Entries in one eager call: its temporaries stay in the second-level cache."""
@@ -53,6 +55,7 @@ class Runner:
         self._index_C = torch.arange(chunk, dtype=torch.int32, device=device)
         self._steps: dict[tuple[Variant, bool], Step] = {}
         self._refused: set[Variant] = set()
+        self._shared = Shared()
         self._notify = notify or _log.info
         self.fused = self._decide(fused)
 
@@ -97,8 +100,9 @@ class Runner:
         base: Tensor | None,
         models: Sequence[Tensor],
         out: Tensor,
+        measured: Sequence[Measurements] = (),
     ) -> bool:
-        """The same for a method with arithmetic of its own."""
+        """The same for a method with arithmetic of its own; `measured`: what it needs of its models."""
         flat = out.detach().view(-1)
         size = self._chunk if method.entrywise else max(flat.numel(), 1)
         given = [x for x in (base, *models) if x is not None]
@@ -112,13 +116,34 @@ class Runner:
                 origin = None if base is None else wide[0]
                 own = wide if base is None else wide[1:]
                 assert method.compute is not None
+                part = slice(start, start + size) if method.entrywise else None
                 found = method.compute(
-                    Tensors(origin, own, plan.values, plan.own, plan.layout.name)
+                    Tensors(
+                        origin,
+                        own,
+                        plan.values,
+                        plan.own,
+                        plan.layout.name,
+                        [self._measurements(one, part) for one in measured],
+                        self._shared.keep,
+                        self._shared.recent,
+                        factorise,
+                    )
                 )
                 target = flat[start : start + size]
                 target.copy_(found.reshape(-1))
                 finite &= bool(target.isfinite().all())
         return finite
+
+    def _measurements(self, known: Measurements, part: slice | None) -> Measurements:
+        """Statistics where the arithmetic is, in fp32; of a part of the tensor."""
+        return {
+            name: one
+            and one._replace(
+                value=self._here(one.value if part is None else one.value.reshape(-1)[part]).float()
+            )
+            for name, one in known.items()
+        }
 
     def _by_lines(
         self,

@@ -16,6 +16,7 @@ from evomerge.merging.validate import setting_problems
 from evomerge.merging.yaml_models import ModelNodes
 from evomerge.methods import Method, get_method
 from evomerge.recipe import (
+    Calibration,
     Module,
     Recipe,
     Rule,
@@ -38,6 +39,7 @@ _KEYS = (
     "tokenizer_source",
     "tokenizer",
     "chat_template",
+    "calibration",
     "random_seed",
     "name",
 )
@@ -68,6 +70,7 @@ class Reader(ModelNodes):
             out_dtype=self.text(top, "out_dtype"),
             tokenizer=self.tokenizer(top),
             chat_template=self._chat_template(top),
+            calibration=self._calibration(top),
             seed=self.whole(top, "random_seed", 0) or 0,
         )
 
@@ -76,6 +79,20 @@ class Reader(ModelNodes):
         if template is not None:
             check_template(template, self.where(top, "chat_template"))
         return template
+
+    def _calibration(self, top: CommentedMap) -> Calibration | None:
+        """A file's name, or a mapping; not in mergekit's grammar."""
+        if top.get("calibration") is None:
+            return None
+        try:
+            return Calibration.model_validate(top["calibration"])
+        except ValidationError as error:
+            raise self.error(
+                top,
+                "calibration",
+                f"calibration: {message_of(error)}",
+                "write calibration: texts.jsonl, or {data, own, examples, max_length}",
+            ) from error
 
     def _one_of(self, node: CommentedMap, keys: tuple[str, ...]) -> None:
         given = [key for key in keys if node.get(key) is not None]

@@ -8,12 +8,23 @@ from importlib.metadata import EntryPoint, entry_points
 
 from evomerge.errors import RecipeError, did_you_mean
 from evomerge.methods.arcee_fusion import ARCEE_FUSION
-from evomerge.methods.base import Measured, Method, Parameter, Tensors, Trim
+from evomerge.methods.base import (
+    Measured,
+    Measurement,
+    Measurements,
+    Method,
+    Parameter,
+    Tensors,
+    Trim,
+    Weighing,
+)
 from evomerge.methods.breadcrumbs import BREADCRUMBS, BREADCRUMBS_TIES
 from evomerge.methods.dare import DARE_LINEAR, DARE_TIES
 from evomerge.methods.della import DELLA, DELLA_LINEAR
+from evomerge.methods.fisher import FISHER
 from evomerge.methods.karcher import KARCHER
 from evomerge.methods.linear import LINEAR
+from evomerge.methods.mats import MATS
 from evomerge.methods.mlerp import MLERP
 from evomerge.methods.model_stock import MODEL_STOCK
 from evomerge.methods.multislerp import MULTISLERP
@@ -21,7 +32,9 @@ from evomerge.methods.nearswap import NEARSWAP
 from evomerge.methods.nuslerp import NUSLERP
 from evomerge.methods.passthrough import PASSTHROUGH
 from evomerge.methods.ram import RAM, RAMPLUS_TL
+from evomerge.methods.regmean import REGMEAN
 from evomerge.methods.sce import SCE
+from evomerge.methods.sens import SENS_DARE, SENS_MERGING, SENS_TIES
 from evomerge.methods.slerp import SLERP
 from evomerge.methods.task_arithmetic import TASK_ARITHMETIC
 from evomerge.methods.ties import TIES
@@ -50,6 +63,12 @@ METHODS: dict[str, Method] = {
         RAMPLUS_TL,
         NEARSWAP,
         PASSTHROUGH,
+        FISHER,
+        REGMEAN,
+        MATS,
+        SENS_MERGING,
+        SENS_TIES,
+        SENS_DARE,
     )
 }
 """evomerge's own methods."""
@@ -95,4 +114,15 @@ def _from_outside(name: str, where: str | None) -> Method | None:
     return found
 
 
-__all__ = ["METHODS", "Measured", "Method", "Parameter", "Tensors", "Trim", "get_method"]
+__all__ = [
+    "METHODS",
+    "Measured",
+    "Measurement",
+    "Measurements",
+    "Method",
+    "Parameter",
+    "Tensors",
+    "Trim",
+    "Weighing",
+    "get_method",
+]

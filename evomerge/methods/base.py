@@ -10,6 +10,9 @@ A method computes in one of three ways:
                 turns inner products of the models into weights (everything that moves on spheres).
   compute       one whole tensor at a time, or one chunk where `entrywise`: free arithmetic. Methods
                 from outside (entry points) use this.
+
+A method that uses data names the `statistics` of its models that it needs. `compute` is given them;
+`weigh` makes the models' weights of them, and leaves the arithmetic to a kernel.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +34,8 @@ class Parameter:
 
     `per_model` parameters have a value for each model, the others one for each tensor.
     `low`..`high` is what is accepted, `choices` for named options; `search` is the range that is
-    worth searching. Without a default the parameter must be given.
+    worth searching. Without a default the parameter must be given. `resizes`: any other value than
+    the default may change the shapes of tensors, which no running engine can follow.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     search: tuple[float, float] | None = None
     scale: Literal["linear", "log"] = "linear"
+    resizes: bool = False
 
     @property
     def required(self) -> bool:
@@ -111,12 +116,47 @@ class Inputs(NamedTuple):
     vote: str = "sum"
 
 
+class Measurement(NamedTuple):
+    """A statistic of one tensor of one model.
+
+    value: fp32, as `evomerge.calibration.statistic` says (or its chunk [C] where entrywise). axis: for
+        matrices of inner products the axis of the tensor that their sides stand for. total, squares,
+        trace: sum of its entries, of their squares, of its diagonal. size: how many entries it has.
+        model_squares: the sum of squares over all tensors of the model.
+        mark: names it, and the tensor that it belongs to, among all there are.
+    """
+
+    value: Any
+    axis: int
+    total: float
+    squares: float
+    trace: float
+    size: int
+    model_squares: float
+    mark: str
+
+
+Measurements = Mapping[str, Measurement | None]
+"""By statistic; None where a tensor has none: a norm has no Gram matrix."""
+Keep = Callable[[tuple[object, ...], Callable[[], Any]], Any]
+"""What `make` gives, under a key that must name all that it depends on."""
+
+
+def keep_nothing(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
+    """Work it out whenever it is asked for."""
+    del key
+    return make()
+
+
 class Tensors(NamedTuple):
     """What `compute` works on: fp32 tensors of the output's shape (or chunks [C] where entrywise).
 
     base: the base model's, None where the method has no base. models: whole models, never deltas.
     values: the shared parameters. own: the parameters of each model, in the order of `models`.
-    name: of the output tensor.
+    name: of the output tensor. measured: the statistics of each model's tensor, where the method
+    needs any. keep: remembers what candidates have in common, as far as there is room; recent: what
+    the next tensors may have in common with this one. factorise: of a symmetric positive definite
+    matrix A in fp64 the function that gives X of A X = B; None where A is no such matrix.
     """
 
     base: Any
@@ -124,6 +164,10 @@ class Tensors(NamedTuple):
     values: Values
     own: Sequence[Values]
     name: str
+    measured: Sequence[Measurements] = ()
+    keep: Keep = keep_nothing
+    recent: Keep = keep_nothing
+    factorise: Callable[[Any], Callable[[Any], Any] | None] = lambda matrix: None
 
 
 class Measured(NamedTuple):
@@ -162,6 +206,21 @@ class Measured(NamedTuple):
         return cosines
 
 
+class Weighing(NamedTuple):
+    """What `weigh` makes the weights of one tensor of.
+
+    layer: the tensor's, as it is called in `scores`; None outside the layers. scores: of each layer
+        how much it matters to each model, [N]. distances: between the models' logits, [N, N]: row i,
+        column j on the texts of model j. values, own: the shared parameters and those of each model.
+    """
+
+    layer: str | None
+    scores: Mapping[str, NDArray[np.float64]]
+    distances: NDArray[np.float64]
+    values: Values
+    own: Sequence[Values]
+
+
 Span = Literal["tensor", "row", "column", "model"]
 """What counts as one vector: a tensor, each of its rows or columns, or all tensors of a model."""
 Kernel = Callable[[Inputs], Any]
@@ -170,6 +229,8 @@ Compute = Callable[[Tensors], Any]
 """The merged tensor in fp32; changes none of its inputs."""
 Coefficients = Callable[[Measured], NDArray[np.float64]]
 """The weight [..., N] of each model in a plain sum."""
+Weigh = Callable[[Weighing], NDArray[np.float64]]
+"""The `weight` [N] of each model in one tensor."""
 
 
 def whole_tensor(_: Values) -> Span:
@@ -186,6 +247,8 @@ class Method:
     supplies shapes and tokenizer (linear).
     min_models, max_models: how many models besides a base that is not merged itself.
     check: what is wrong with parameters that are each right by themselves; None for nothing.
+    statistics: what of `evomerge.calibration.statistic` it needs of its models, given the shared
+        parameters; None for nothing. weigh: makes their weights of it, where there is a kernel.
     vectors: for methods with `coefficients` what their inner products are taken over; None for none.
     """
 
@@ -205,6 +268,8 @@ class Method:
     vectors: Callable[[Values], Span] | None = None
     vote: str = "sum"
     check: Callable[[Values, Sequence[Values]], str | None] | None = None
+    statistics: Callable[[Values], tuple[str, ...]] | None = None
+    weigh: Weigh | None = None
 
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.compute is None):

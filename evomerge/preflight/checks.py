@@ -61,6 +61,8 @@ def preflight(
             problems += check_machine(spec, base, store_folder)
     problems += _objective_problems(spec)
     problems += _task_problems(spec)
+    if not problems:
+        spec = _pin_texts(spec)
     if not problems and spec.engine.name != "fake":
         problems += _weight_problems(indexes)
     if problems:
@@ -92,7 +94,9 @@ def _prints(name: str, index: CheckpointIndex) -> Iterator[tuple[str, str]]:
 
 def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
     """The search's space on its base model."""
-    return SearchSpace(spec.space_spec, spec.base_model, spec.models, base, spec.out_dtype)
+    return SearchSpace(
+        spec.space_spec, spec.base_model, spec.models, base, spec.out_dtype, spec.calibration.set
+    )
 
 
 def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
@@ -169,6 +173,24 @@ def _weight_problems(indexes: list[CheckpointIndex]) -> Iterator[UsageError]:
             ensure_finite(index, cache)
         except CheckpointError as problem:
             yield problem
+
+
+def _pin_texts(spec: SearchSpec) -> SearchSpec:
+    """The spec with the id of the texts that its methods are computed from, where they need any."""
+    from evomerge.evaluation.calibration_texts import texts_of, wanted
+
+    if spec.engine.name == "fake" or not wanted(spec.space_spec):
+        return spec
+    found = texts_of(spec).name
+    if spec.calibration.set not in {None, found}:
+        raise SpecError(
+            "the calibration texts have changed since the search began",
+            where="calibration",
+            remedy="put back the files and tasks that it began with, or start a new search",
+        )
+    return spec.model_copy(
+        update={"calibration": spec.calibration.model_copy(update={"set": found})}
+    )
 
 
 def _pin_objective(spec: SearchSpec) -> tuple[SearchSpec, list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from evomerge.layout import CheckpointIndex
 from evomerge.methods import get_method
-from evomerge.recipe import Recipe, Rule, Scalar, Setting, Source, Value, constant
+from evomerge.recipe import Calibration, Recipe, Rule, Scalar, Setting, Source, Value, constant
 from evomerge.space.across import spread
 from evomerge.space.areas import Area, Sites, sites_of
 from evomerge.space.genes import METHOD_GENE, Gene, Genome
@@ -26,8 +26,10 @@ class MergeCoder:
         models: tuple[str, ...],
         index: CheckpointIndex,
         dtype: str | None,
+        texts: str | None,
     ) -> None:
         self._spec, self._values = spec, spec.values
+        self._calibration = None if texts is None else Calibration(data=texts)
         self._base_model, self._models, self._dtype = base_model, models, dtype
         self._layers = index.num_layers
         self.groups = min(spec.layer_groups, max(index.num_layers, 1))
@@ -55,6 +57,7 @@ class MergeCoder:
             models=sources,
             parameters={name: self._setting(name, None, genome) for name in shared},
             dtype=self._dtype,
+            calibration=self._calibration if method.statistics else None,
             seed=self._spec.seed,
         )
 

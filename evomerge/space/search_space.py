@@ -26,6 +26,7 @@ class SearchSpace:
         base_model, models: as they shall appear in recipes.
         index: headers of the base checkpoint; says how many layers and kinds there are.
         dtype: output dtype written into every recipe; None for the base's own.
+        texts: the calibration texts written into recipes of methods that use data, as `set:ID`.
 
     Raises SpecError or Problems where the space does not fit the models.
     """
@@ -37,6 +38,7 @@ class SearchSpace:
         models: tuple[str, ...],
         index: CheckpointIndex,
         dtype: str | None = None,
+        texts: str | None = None,
     ) -> None:
         check_binding(spec, models, index)
         self.spec = spec
@@ -44,8 +46,11 @@ class SearchSpace:
         self.models = models
         self.index = index
         self.dtype = dtype
-        coder = MergeCoder if spec.layers is None else StackCoder
-        self._coder = coder(spec, base_model, models, index, dtype)
+        self._coder: MergeCoder | StackCoder = (
+            MergeCoder(spec, base_model, models, index, dtype, texts)
+            if spec.layers is None
+            else StackCoder(spec, base_model, models, index, dtype)
+        )
         self.groups = self._coder.groups
         self.genes = self._coder.genes
 

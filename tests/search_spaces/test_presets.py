@@ -17,6 +17,7 @@ from evomerge.recipe import evaluate, position_in_slice, to_config
 from evomerge.resources import resource_folder
 from evomerge.space import SearchSpace, SpaceSpec
 from evomerge.spec import SearchSpec, load_preset
+from tests.calibration.statistics import some_texts, write_random_statistics
 from tests.space.any_method import number_of_models
 from tests.support import LAYERS, write_checkpoint
 
@@ -30,9 +31,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("base"), seed=0)
 
 
-def bound(preset: str, checkpoint: Path) -> SearchSpace:
+def bound(preset: str, checkpoint: Path, texts: str | None = None) -> SearchSpace:
     models = MODELS[: number_of_models(load_preset(preset))]
-    return SearchSpace(load_preset(preset), "org/base", models, read_index(checkpoint))
+    index = read_index(checkpoint)
+    return SearchSpace(load_preset(preset), "org/base", models, index, texts=texts)
 
 
 def some_genomes(dimension: int) -> list[np.ndarray]:
@@ -86,14 +88,16 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The base and three fine-tunes: the same base, and a little of something else."""
     folder = tmp_path_factory.mktemp("merged")
     base = write_checkpoint(folder / "base", seed=0)
-    return {"org/base": base} | {
+    models = {
         model: write_checkpoint(folder / str(seed), seed) for seed, model in enumerate(MODELS, 1)
     }
+    write_random_statistics(models, some_texts())
+    return {"org/base": base} | models
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_recipes_of_a_preset_are_merged(preset: str, checkpoints: dict[str, Path]) -> None:
-    space = bound(preset, checkpoints["org/base"])
+    space = bound(preset, checkpoints["org/base"], some_texts().name)
     for genome in (np.full(space.dimension, 0.5), some_genomes(space.dimension)[-1]):
         merged = dict(merge_tensors(space.decode(genome), checkpoints, fused=False))
         assert set(space.index.outer_tensors) < set(merged)
