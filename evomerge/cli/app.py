@@ -8,7 +8,6 @@ from evomerge import __version__
 from evomerge.cli import (
     answers,
     best,
-    calibrate,
     control,
     demo,
     doctor,
@@ -18,7 +17,9 @@ from evomerge.cli import (
     merge,
     recipe,
     run,
+    serve,
     soup,
+    token,
 )
 
 app = typer.Typer(
@@ -67,8 +68,10 @@ app.command("report", rich_help_panel=ANSWERS)(answers.report)
 app.command("insight", rich_help_panel=ANSWERS)(insight.insight)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
-app.command("calibrate", rich_help_panel=TOOLS)(calibrate.calibrate)
 app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)
+app.command("serve", rich_help_panel=TOOLS)(serve.serve)
+app.add_typer(token.tokens, name="token", rich_help_panel=TOOLS)
+app.add_typer(token.owners, name="owner", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("schema", rich_help_panel=TOOLS)(maintenance.schema)
 app.add_typer(maintenance.db, name="db", rich_help_panel=TOOLS)
