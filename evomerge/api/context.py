@@ -155,7 +155,8 @@ def is_local_user(request: Request, here: Context) -> bool:
     host = request.url.hostname or ""
     direct = not any(name in request.headers for name in _PROXY_HEADERS)
     near = is_loopback(client_address(request)) and is_loopback(host.strip("[]"))
-    return here.settings.loopback and near and direct and not here.store.has_tokens()
+    alone = here.settings.loopback and not here.settings.proxied
+    return alone and near and direct and not here.store.has_tokens()
 
 
 def client_address(request: Request) -> str:

@@ -25,14 +25,15 @@ class RateLimits(Frozen):
 class ServerSettings(Frozen):
     """All settings of a server.
 
-    allowed_hosts: names that the Host header may have; loopback names always may where the server
-    is bound to loopback. model_folders, task_folders: below which models, adapters, recipes and task
-    files of submitted searches must lie; hub ids are allowed where `hub` says so. export_folder:
-    below which candidates are exported. log_folder: for what controllers say; None: in the user's
-    data folder. trust_remote_code, entry_points, runtime_env: whether search files may ask for code
-    of model folders, for objectives and methods of installed packages, for what Ray sets up. private:
-    owners see their own searches alone, admins all. max_body: bytes of a request. session_hours: how
-    long a browser stays signed in. https: whether browsers reach the server by TLS.
+    allowed_hosts: names that the Host header may have beside `host` and loopback names.
+    model_folders, task_folders: below which models, adapters, recipes and task files of submitted
+    searches must lie; hub ids are allowed where `hub` says so. export_folder: below which candidates
+    are exported. log_folder: for what controllers say; None: in the user's data folder.
+    trust_remote_code, entry_points, runtime_env: whether search files may ask for code of model
+    folders, for objectives and methods of installed packages, for what Ray sets up. private: owners
+    see their own searches alone, admins all. max_body: bytes of a request. session_hours: how long a
+    browser stays signed in. https: whether browsers reach the server by TLS. proxied: a proxy stands
+    before it, so that what comes from loopback may come from anywhere.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +51,7 @@ class ServerSettings(Frozen):
     max_body: int = Field(1_000_000, gt=0)
     session_hours: float = Field(12.0, gt=0)
     https: bool = False
+    proxied: bool = False
     rates: RateLimits = RateLimits()
     queue: QueueSettings = QueueSettings()
 

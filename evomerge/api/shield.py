@@ -98,8 +98,7 @@ def allowed_hosts(here: Context) -> set[str]:
     """The names that the server answers to."""
     settings = here.settings
     own = {settings.host} if settings.host not in ("0.0.0.0", "::") else set()
-    near = LOOPBACK_NAMES if settings.loopback else ()
-    return {name.lower() for name in (*settings.allowed_hosts, *own, *near)}
+    return {name.lower() for name in (*settings.allowed_hosts, *own, *LOOPBACK_NAMES)}
 
 
 def _name(host: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomerge.cli.options import FormatOption, SearchArgument, StoreOption
+from evomerge.cli.options import FormatOption, SearchArgument, ServerOption, StoreOption
 from evomerge.cli.output import Format, QueryFormat, note, plain, print_json, print_table
 from evomerge.errors import UsageError
 
@@ -26,9 +26,15 @@ def query(
         list[str] | None, typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="Repeatable.")
     ] = None,
     store: StoreOption = None,
+    server: ServerOption = None,
     format: Annotated[QueryFormat, typer.Option("--format")] = QueryFormat.TABLE,
 ) -> None:
     """Run one of the stored SQL questions."""
+    if server is not None:
+        from evomerge.cli import remote
+
+        remote.query(server, name, dict(_key_value(text) for text in parameter or ()), format)
+        return
     if name is None:
         _list_queries(format)
         return
@@ -96,20 +102,31 @@ def report(
         typer.Option("--as", help="A page, its data, or its charts as one PNG file each."),
     ] = ReportKind.HTML,
     store: StoreOption = None,
+    server: ServerOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Write a report of a search: one HTML file that needs no network, or its data, or its charts."""
-    from evomerge.cli.stores import store_at
-
-    with store_at(store) as opened:
-        record = opened.search(search)
-        files = _write_report(opened, record.id, kind, out)
+    search_id, files = _report_files(search, store, server, kind, out)
     if format is Format.JSON:
         places = [file.resolve() for file in files]
-        print_json({"search": record.id, "report": places[0] if len(places) == 1 else places})
+        print_json({"search": search_id, "report": places[0] if len(places) == 1 else places})
         return
     for file in files:
         note(f"report: {file}")
+
+
+def _report_files(
+    search: str, store: str | None, server: str | None, kind: ReportKind, out: Path | None
+) -> tuple[str, list[Path]]:
+    from evomerge.cli import remote
+    from evomerge.cli.stores import store_at
+
+    if server is not None:
+        search_id, file = remote.report(server, search, kind.value, out)
+        return search_id, [file]
+    with store_at(store) as opened:
+        record = opened.search(search)
+        return record.id, _write_report(opened, record.id, kind, out)
 
 
 def _write_report(store: SQLStore, search: str, kind: ReportKind, out: Path | None) -> list[Path]:
@@ -125,8 +142,12 @@ def export(
     candidate: Annotated[
         str, typer.Argument(help="A candidate's id, SEARCH:NUMBER, or SEARCH for its winner.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A new or empty folder; with --server, its name there."),
+    ],
     store: StoreOption = None,
+    server: ServerOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Write a candidate as a checkpoint: weights, tokenizer, mergekit configuration, model card."""
@@ -134,6 +155,11 @@ def export(
     from evomerge.cli.stores import store_at
     from evomerge.export.candidates import export_candidate, find_candidate
 
+    if server is not None:
+        from evomerge.cli import remote
+
+        remote.export(server, candidate, str(out), format)
+        return
     with store_at(store) as opened:
         found = find_candidate(opened, candidate)
         with counted(f"merging {found.recipe_id} into {out}") as count:

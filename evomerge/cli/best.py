@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evomerge.cli.options import StoreOption
+from evomerge.cli.options import ServerOption, StoreOption
 from evomerge.cli.output import BestFormat, note, print_json, print_table, stdout
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def best(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 10,
     store: StoreOption = None,
+    server: ServerOption = None,
     format: Annotated[
         BestFormat, typer.Option("--format", help="yaml prints mergekit configurations.")
     ] = BestFormat.TABLE,
@@ -47,6 +49,12 @@ def best(
     from evomerge.cli.stores import store_at
     from evomerge.fitness import Split
 
+    if server is not None:
+        from evomerge.cli import remote
+
+        name = split.value if split else None
+        remote.best(server, format, search=search, base=base, task=task, split=name, limit=limit)
+        return
     documents = Split(split.value) if split else None
     with store_at(store) as opened:
         search_id = opened.search(search).id if search else None
@@ -66,7 +74,7 @@ def best(
     elif format is BestFormat.YAML:
         stdout().print(_yaml(rows), markup=False, soft_wrap=True, end="")
     else:
-        _table(rows)
+        print_rows(rows)
         if trust:
             note(trust)
 
@@ -83,7 +91,7 @@ def _name(row: BestRow) -> str:
     return row.label or f"candidate {row.number}"
 
 
-def _table(rows: list[BestRow]) -> None:
+def print_rows(rows: Sequence[BestRow]) -> None:
     """One line a candidate; what all of them share is said once, below."""
     places = {
         "search": [row.search_id for row in rows],

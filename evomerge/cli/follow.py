@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomerge.cli.exits import FAILED
-from evomerge.cli.options import FormatOption, SearchArgument, StoreOption
+from evomerge.cli.options import FormatOption, SearchArgument, ServerOption, StoreOption
 from evomerge.cli.output import Format, cell, note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -16,19 +16,29 @@ if TYPE_CHECKING:
 
 
 def status(
-    search: SearchArgument, store: StoreOption = None, format: FormatOption = Format.TABLE
+    search: SearchArgument,
+    store: StoreOption = None,
+    server: ServerOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """How far a search is, its best candidate so far, its failures and versions."""
-    from evomerge.cli.stores import store_at
-    from evomerge.results.status import describe
-
-    with store_at(store) as opened:
-        described = describe(opened, opened.search(search))
+    described = _describe(search, store, server)
     if format is Format.JSON:
         print_json(described)
         return
     rows = [(key.replace("_", " "), _one_line(value)) for key, value in described.items()]
     print_table(["search", described["search"]], [row for row in rows[1:] if row[1]])
+
+
+def _describe(search: str, store: str | None, server: str | None) -> dict[str, Any]:
+    from evomerge.cli import remote
+    from evomerge.cli.stores import store_at
+    from evomerge.results.status import describe
+
+    if server is not None:
+        return remote.status(server, search)
+    with store_at(store) as opened:
+        return describe(opened, opened.search(search))
 
 
 def _one_line(value: Any) -> str:
@@ -39,13 +49,11 @@ def _one_line(value: Any) -> str:
     return "" if value is None else cell(value)
 
 
-def list_searches(store: StoreOption = None, format: FormatOption = Format.TABLE) -> None:
+def list_searches(
+    store: StoreOption = None, server: ServerOption = None, format: FormatOption = Format.TABLE
+) -> None:
     """All searches of the store, newest first."""
-    from evomerge.cli.stores import store_at
-    from evomerge.results.status import summarise
-
-    with store_at(store) as opened:
-        rows = [summarise(record) for record in opened.searches()]
+    rows = _list(store, server)
     if format is Format.JSON:
         print_json(rows)
     elif rows:
@@ -54,9 +62,21 @@ def list_searches(store: StoreOption = None, format: FormatOption = Format.TABLE
         note("no searches yet; start one with: evomerge run FILE")
 
 
+def _list(store: str | None, server: str | None) -> list[dict[str, Any]]:
+    from evomerge.cli import remote
+    from evomerge.cli.stores import store_at
+    from evomerge.results.status import summarise
+
+    if server is not None:
+        return remote.searches(server)
+    with store_at(store) as opened:
+        return [summarise(record) for record in opened.searches()]
+
+
 def watch(
     search: SearchArgument,
     store: StoreOption = None,
+    server: ServerOption = None,
     interval: Annotated[
         float, typer.Option("--interval", min=0.1, help="Seconds between two looks.")
     ] = 1.0,
@@ -67,6 +87,11 @@ def watch(
     from evomerge.cli.stores import store_at
     from evomerge.store.types import SearchStatus
 
+    if server is not None:
+        from evomerge.cli import remote
+
+        remote.watch(server, search, format)
+        return
     with store_at(store) as opened:
         record = follow(opened, opened.search(search), interval)
         note(

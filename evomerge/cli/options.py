@@ -17,6 +17,16 @@ StoreOption = Annotated[
         help="Database: a file name, sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="EVOMERGE_SERVER",
+        show_envvar=True,
+        metavar="URL",
+        help="Ask this server instead of a store; EVOMERGE_TOKEN holds its token.",
+    ),
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="For people or for programs.")]
 AddressOption = Annotated[
     str | None,

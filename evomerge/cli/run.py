@@ -15,6 +15,7 @@ from evomerge.cli.options import (
     InlineOption,
     SearchArgument,
     SearchFile,
+    ServerOption,
     StoreOption,
 )
 from evomerge.cli.output import Format, note, print_json, stderr
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 SearchIdOption = Annotated[
     str | None, typer.Option("--search-id", metavar="ID", help="Its id, instead of a random one.")
-]
-ClusterOption = Annotated[
-    str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster, or `auto`.")
 ]
 
 
@@ -59,12 +57,27 @@ def run(
 
 def submit(
     file: SearchFile,
-    address: ClusterOption,
+    address: AddressOption = None,
     store: StoreOption = None,
+    server: ServerOption = None,
+    priority: Annotated[
+        int, typer.Option("--priority", min=-100, max=100, help="In the server's queue.")
+    ] = 0,
     search_id: SearchIdOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Hand a search to a Ray cluster and return; it runs on without this terminal."""
+    """Hand a search to a server or to a Ray cluster and return; it runs on without this terminal."""
+    if server is not None and address is None:
+        from evomerge.cli import remote
+
+        remote.submit(server, file, priority, format)
+        return
+    if address is None:
+        raise UsageError(
+            "nothing to hand it to",
+            where="submit",
+            remedy="name --server URL or --address HOST:PORT",
+        )
     from evomerge.cli.stores import store_at
     from evomerge.dispatch.connection import connect
     from evomerge.service import check_search, submit_detached, submit_search
@@ -107,6 +120,7 @@ def resume(
     search: SearchArgument,
     address: AddressOption = None,
     store: StoreOption = None,
+    server: ServerOption = None,
     inline: InlineOption = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Give it to the cluster at --address and return.")
@@ -114,6 +128,12 @@ def resume(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a paused, failed or killed search where it stopped."""
+    if server is not None:
+        from evomerge.cli import remote
+
+        found, status = remote.steer(server, search, "resume")
+        note(f"search {found} is {status} at {server}")
+        return
     from evomerge.cli.stores import store_at
     from evomerge.service import check_unchanged
 
