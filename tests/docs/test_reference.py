@@ -16,6 +16,7 @@ from evomerge.fitness import Objective, Splits, TaskObjective
 from evomerge.space import LayersSpec, Range, SearchSpace, SpaceSpec
 from evomerge.spec import (
     Budget,
+    CalibrationSpec,
     EngineSpec,
     RacingSpec,
     SearchSpec,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "budget": Budget,
     "workers": WorkersSpec,
     "engine": EngineSpec,
+    "calibration": CalibrationSpec,
     "selection": Selection,
 }
 
