@@ -8,6 +8,7 @@ from evomerge import __version__
 from evomerge.cli import (
     answers,
     best,
+    calibrate,
     control,
     demo,
     doctor,
@@ -68,6 +69,7 @@ app.command("report", rich_help_panel=ANSWERS)(answers.report)
 app.command("insight", rich_help_panel=ANSWERS)(insight.insight)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
+app.command("calibrate", rich_help_panel=TOOLS)(calibrate.calibrate)
 app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)
 app.command("serve", rich_help_panel=TOOLS)(serve.serve)
 app.add_typer(token.tokens, name="token", rich_help_panel=TOOLS)
