@@ -31,7 +31,7 @@ def test_every_line_is_a_name_and_one_version() -> None:
 def test_everything_the_package_asks_for_is_pinned_at_a_version_it_accepts() -> None:
     extras = PROJECT["optional-dependencies"]
     wanted = [*PROJECT["dependencies"]]
-    for name in ("cluster", "engine", "cpu", "postgres", "insight", "dev"):
+    for name in ("cluster", "engine", "cpu", "postgres", "server", "insight", "dev"):
         wanted += extras[name]
     pinned = pins()
     for requirement in map(Requirement, wanted):
