@@ -22,6 +22,7 @@ from evomerge.staging import prints_in
 from evomerge.store.types import SearchStatus
 
 _LEASE_PATIENCE = 45.0
+_MEMORY_BYTES = 256 * 2**20
 _HEAD = "node:__internal_head__"
 _log = logging.getLogger("evomerge.dispatch")
 
@@ -106,6 +107,7 @@ def launch_controller(
             lifetime="detached",
             get_if_exists=True,
             num_cpus=0,
+            memory=_MEMORY_BYTES,  # without any resource Ray would not look where it is wanted
             max_restarts=-1,
             runtime_env=runtime_env(spec.workers, threads=False),
             scheduling_strategy=soft,

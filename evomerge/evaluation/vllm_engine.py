@@ -216,6 +216,9 @@ def engine_arguments(engine: EngineSpec) -> dict[str, Any]:
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if engine.tensor_parallel_size > 1:
+        # In a placement group of Ray's vLLM would make its ranks Ray actors, outside this worker.
+        arguments["distributed_executor_backend"] = "mp"
     if engine.max_model_len is not None:
         arguments["max_model_len"] = engine.max_model_len
     if on_cpu:
