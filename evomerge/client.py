@@ -307,7 +307,7 @@ class Client:
         answer = self._send("POST", f"/searches/{_part(search)}/{verb}")
         return SearchState.model_validate(answer.json())
 
-    def _get(self, kind: Any, path: str, given: Mapping[str, Any] | None = None) -> Any:
+    def _get(self, kind: type[_T], path: str, given: Mapping[str, Any] | None = None) -> _T:
         parameters = {name: value for name, value in (given or {}).items() if value is not None}
         answer = self._send("GET", path, again=True, params=parameters)
         try:

@@ -14,6 +14,7 @@ from evomerge.api.limits import Limiter
 from evomerge.api.routes import answers, health, login, people, searches, steer, system, work
 from evomerge.api.settings import ServerSettings
 from evomerge.api.shield import Shield
+from evomerge.observe import Metrics
 from evomerge.queue.scheduler import Scheduler
 from evomerge.resources import data_folder
 from evomerge.store import open_store
@@ -30,7 +31,7 @@ def make_app(
         schedule: whether this server also runs searches, from start to end of the application.
     """
     store = open_store(store_url, create=False)
-    here = Context(store, settings, Limiter(settings.rates))
+    here = Context(store, settings, Limiter(settings.rates), Metrics(store))
     folder = settings.log_folder or data_folder() / "server"
     scheduler = (
         Scheduler(store, settings.queue, folder, settings.export_folder) if schedule else None

@@ -21,6 +21,7 @@ from fastapi import Depends, Request
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
 from evomerge.api.limits import Limiter, Streams
 from evomerge.api.settings import ServerSettings, is_loopback
+from evomerge.observe import Metrics
 from evomerge.store import SQLStore
 from evomerge.store.access import Scope, TokenRecord
 from evomerge.store.types import SearchRecord
@@ -52,6 +53,7 @@ class Context:
     store: SQLStore
     settings: ServerSettings
     limiter: Limiter
+    metrics: Metrics
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     streams: Streams = field(default_factory=Streams)
 

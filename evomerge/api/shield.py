@@ -4,6 +4,7 @@ Plain ASGI, outermost: the Host header against the list, the size of the body, t
 then the headers that keep browsers from doing harm.
 """
 
+import time
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +19,7 @@ CSP = (
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
 )
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
@@ -40,7 +42,17 @@ class Shield:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sending = self._with_headers(send)
+        began, statuses = time.perf_counter(), [500]
+        try:
+            await self._pass(scope, receive, self._with_headers(send, statuses))
+        finally:
+            # The pattern of the route, not the path: paths have no end, and strangers choose them.
+            pattern = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - began
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            self._here.metrics.note_request(method, pattern, statuses[-1], seconds)
+
+    async def _pass(self, scope: Scope, receive: Receive, sending: Send) -> None:
         request = Request(scope, receive)
         try:
             self._check(request)
@@ -55,9 +67,10 @@ class Shield:
         _check_length(request.headers, self._here.settings.max_body)
         self._here.limiter.spend_address(client_address(request))
 
-    def _with_headers(self, send: Send) -> Send:
+    def _with_headers(self, send: Send, statuses: list[int]) -> Send:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
+                statuses.append(message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
