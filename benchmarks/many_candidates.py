@@ -29,7 +29,6 @@ from evomerge.store.types import SearchStatus
 from tests.support import fake_spec
 
 TASKS = ("alpha", "beta")
-_BASELINES = ("base", "x alone", "y alone", "z alone", "uniform average", "task arithmetic", "TIES")
 _CHUNK = 5000
 _SECONDS = 40.0
 _WORKERS = 16
@@ -89,7 +88,8 @@ class _Bulk:
         self._search, self._models, self._base = search, models, base
         self._rng = np.random.default_rng(seed)
         self._now = time.time()
-        self._first_recipe: dict[int, int] = {}
+        experts = [f"expert {Path(model).name}" for model in models]
+        self._baselines = ["base", *experts, "uniform average", "task arithmetic", "TIES"]
 
     def write(self, count: int) -> None:
         with self._engine.begin() as db:
@@ -114,7 +114,7 @@ class _Bulk:
         self._engine.dispose()
 
     def _candidate(self, rows: _Rows, key: int, number: int, count: int) -> None:
-        baseline = number < len(_BASELINES)
+        baseline = number < len(self._baselines)
         recipe = self._recipe(number)
         rows.add(
             Candidate,
@@ -123,7 +123,7 @@ class _Bulk:
             number=number,
             origin="baseline" if baseline else "search",
             generation=None if baseline else number // 12,
-            label=_BASELINES[number] if baseline else None,
+            label=self._baselines[number] if baseline else None,
             recipe_id=recipe.recipe_id,
             recipe=recipe.canonical_json(),
             genome=json.dumps([round(float(g), 6) for g in self._rng.random(6)]),
@@ -237,8 +237,8 @@ class _Bulk:
 
 
 def _rules(values: Any) -> Iterator[Rule]:
-    for name, value in zip(("self_attn", "mlp", None), values, strict=False):
-        layers = tuple(float(value * (1 + layer / 8)) for layer in range(4))
+    for name, value in zip(("attn", None), values, strict=False):
+        layers = tuple(float(value * (1 - layer / 8)) for layer in range(4))
         yield Rule(filter=name, value=layers)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from evomerge.bootstrap import Estimate
 from evomerge.comparison import Comparison
@@ -13,6 +14,7 @@ from evomerge.dashboard.tables import Tables
 from evomerge.errors import EvomergeError, UsageError
 from evomerge.fitness import Split
 from evomerge.merging.describe import Difference, differences
+from evomerge.recipe import Recipe
 from evomerge.report.charts import difference_chart
 from evomerge.results import label_of
 from evomerge.store import SQLStore
@@ -99,12 +101,30 @@ def read_pairing(
     return Pairing(
         one,
         other,
-        differences(one.candidate.recipe, other.candidate.recipe),
+        _knobs(one.candidate.recipe, other.candidate.recipe),
         found.split,
         found.tasks,
         found.fitness,
         draw(partial(difference_chart, "Difference", shown)),
         found.why,
+    )
+
+
+def _knobs(one: Recipe, other: Recipe) -> tuple[Difference, ...]:
+    """What differs, with models by the last part of their names where that tells them apart."""
+    models = {*one.all_models(), *other.all_models()}
+    short = {model: Path(model).name for model in sorted(models, key=len, reverse=True)}
+    if len(set(short.values())) < len(short):
+        return differences(one, other)
+
+    def shortened(text: str | None) -> str | None:
+        for model, name in short.items():
+            text = text and text.replace(model, name)
+        return text
+
+    return tuple(
+        Difference(shortened(d.what) or "", shortened(d.first), shortened(d.second))
+        for d in differences(one, other)
     )
 
 

@@ -1,6 +1,6 @@
 """The front of a search for several objectives, as far as a page can afford to look."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from evomerge.errors import TaskError
 from evomerge.fitness import Objective, References, Split, compute_objectives
@@ -46,6 +46,30 @@ def read_cloud(
     members = [(f"candidate {tried[place][0]}", points[place]) for place in front]
     beaten = [point for place, point in enumerate(points) if place not in set(front)]
     return Cloud(members, rivals, beaten)
+
+
+def front_words(cloud: Cloud) -> str:
+    """How far the front reaches beyond the baselines, on the documents that the search climbs."""
+    reached = [
+        point
+        for _, point in cloud.members
+        if not any(_beats(rival, point) for _, rival in cloud.rivals)
+    ]
+    many = len(cloud.members)
+    merges = "1 merge is" if many == 1 else f"{many} merges are"
+    if not cloud.rivals:
+        return f"{merges} on the front."
+    if not reached:
+        return f"{merges} on the front, and a baseline beats each of them in every objective."
+    if len(reached) == many:
+        return f"{merges} on the front, and no baseline beats any of them in every objective."
+    return (
+        f"{merges} on the front, and no baseline beats {len(reached)} of them in every objective."
+    )
+
+
+def _beats(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return all(one[n] >= other[n] for n in one) and any(one[n] > other[n] for n in one)
 
 
 def _point(

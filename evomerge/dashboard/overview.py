@@ -6,9 +6,10 @@ from functools import partial
 
 from evomerge.dashboard.budgets import Meter, read_meters
 from evomerge.dashboard.drawing import Drawing, draw
-from evomerge.dashboard.fronts import read_cloud
+from evomerge.dashboard.fronts import front_words, read_cloud
 from evomerge.dashboard.standing import Standing
 from evomerge.dashboard.tables import Tables
+from evomerge.dashboard.words import figure, signed
 from evomerge.fitness import Split
 from evomerge.insight import Point
 from evomerge.recipe import Recipe
@@ -35,8 +36,9 @@ class Live:
 
     results: None before anything was scored. baselines: names and fitness on the search split, best
     first. records: the latest improvements, newest first. busy: attempts under way. mishaps: attempts
-    that came to nothing. seconds_left: until the budget is tried at the present pace; None where
-    nobody knows.
+    that came to nothing. verdict: all of it in a sentence; empty before there is anything to say.
+    notes: what is to be known about it. seconds_left: until the budget is tried at the present pace;
+    None where nobody knows.
     """
 
     standing: Standing
@@ -50,6 +52,8 @@ class Live:
     busy: int
     mishaps: int
     seconds_left: float | None
+    verdict: str
+    notes: tuple[str, ...] = ()
 
     @property
     def lead(self) -> float | None:
@@ -87,18 +91,45 @@ def read_live(store: SQLStore, standing: Standing, tables: Tables) -> Live:
     course = store.course(search.id)
     baselines = _baselines(chosen)
     mishaps = store.mishap_counts([search.id])
+    results, cloud = tables.read(store, search, chosen), read_cloud(store, search, chosen)
     return Live(
         standing=standing,
-        results=tables.read(store, search, chosen),
+        results=results,
         course=course,
         chart=_chart(course, baselines),
-        fronts=_fronts(read_cloud(store, search, chosen)),
+        fronts=_fronts(cloud),
         baselines=baselines,
         records=tuple(reversed(course.records[-12:])),
         meters=read_meters(store, standing, tables),
         busy=sum(standing.progress.counts[split].get("running", 0) for split in Split),
         mishaps=sum(mishaps.values()),
         seconds_left=_seconds_left(store, standing),
+        verdict=_verdict(standing, results, cloud),
+        notes=results.notes if results and standing.ended and not cloud else (),
+    )
+
+
+def _verdict(standing: Standing, results: Results | None, cloud: Cloud | None) -> str:
+    if cloud is not None:
+        return front_words(cloud)
+    if results is None or results.winner is None:
+        return ""
+    return results.sentence if standing.ended else so_far(results)
+
+
+def so_far(results: Results) -> str:
+    """How the best candidate of a search stands that has not ended."""
+    winner, rival = results.winner, results.best_baseline
+    if winner is None or rival is None or rival.lead is None:
+        return ""
+    lead = rival.lead
+    where = "ahead of" if lead.value >= 0 else "behind"
+    sure = ""
+    if lead.low is not None and lead.high is not None:
+        sure = f" (95 % interval {signed(lead.low)} to {signed(lead.high)})"
+    return (
+        f"{winner.label[0].upper()}{winner.label[1:]} is {figure(abs(lead.value))} {where} "
+        f"{rival.label}, the best baseline{sure}, on documents that the search climbs."
     )
 
 

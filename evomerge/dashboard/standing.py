@@ -45,13 +45,16 @@ class Standing:
 
     @cached_property
     def done(self) -> int:
-        """Candidates of the search that need nothing more, baselines apart."""
+        """Candidates of the search that need nothing more, baselines apart.
+
+        What the budget does not count, the mean of the last distribution, is left out.
+        """
         ended = self.progress.ended(Split.SEARCH) - self.progress.baselines
-        return max(0, ended)
+        return min(max(0, ended), self.total)
 
     @property
     def share(self) -> float:
-        return min(1.0, self.done / self.total)
+        return self.done / self.total
 
     @property
     def phase(self) -> str:

@@ -7,6 +7,8 @@ from evomerge.report.charts.svg import rect, svg, text
 
 _LETTER = 7.2
 """Width of a letter, about."""
+_TOP = 16.0
+"""Room for names above the bar; those of narrow parts are in the key alone."""
 
 
 def cost_bar(costs: Mapping[str, float], width: float) -> str:
@@ -18,9 +20,9 @@ def cost_bar(costs: Mapping[str, float], width: float) -> str:
     for name, seconds in costs.items():
         part = width * seconds / total
         title = f"{name}: {seconds:.1f} s, {100 * seconds / total:.1f} %"
-        body.append(rect(x, 0, part, 22, f"cost cost-{escape(name)}", title))
+        body.append(rect(x, _TOP, part, 22, f"cost cost-{escape(name)}", title))
         if part > _LETTER * len(name) + 8:
-            body.append(text(x + part / 2, 15, name))
+            body.append(text(x, 10, name, "tick", "start"))
         x += part
     label = ", ".join(f"{n} {s:.1f} seconds" for n, s in costs.items())
-    return svg(width, 22, f"Worker time: {label}", body)
+    return svg(width, _TOP + 22, f"Worker time: {label}", body)

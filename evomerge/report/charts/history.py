@@ -23,6 +23,9 @@ from evomerge.report.charts.svg import (
 
 Baselines = Sequence[tuple[str, float]]
 _NAMES = 108.0
+_DESK = 500.0
+"""From this width on there is room for names beside the plot, and for many dots in it."""
+_FEW_POINTS = 260
 
 
 def history_chart(
@@ -39,8 +42,9 @@ def history_chart(
     """
     if not points:
         return ""
-    height = 300.0 if width > 500 else 260.0
-    end = width - (_NAMES if baselines else RIGHT)
+    desk = width > _DESK
+    height = 300.0 if desk else 260.0
+    end = width - (_NAMES if baselines and desk else RIGHT)
 
     def place(point: Point) -> int:
         return point.documents if by_documents else point.number
@@ -52,8 +56,8 @@ def history_chart(
         *y_axis(y, LEFT, end),
         *(text(x(t), height - 18, f"{t:g}", "tick") for t in _whole_ticks(x)),
         text((LEFT + end) / 2, height - 2, "documents" if by_documents else "candidate", "tick"),
-        *_baseline_lines(baselines, y, end),
-        *_marks(points, place, x, y),
+        *_baseline_lines(baselines, y, end, beside=desk),
+        *_marks(points, place, x, y, MAX_POINTS if desk else _FEW_POINTS),
         _best_so_far(points, place, x, y),
     ]
     return svg(width, height, _words(points, baselines, sampled_from), body)
@@ -78,22 +82,28 @@ def _whole_ticks(x: Scale) -> list[float]:
     return [tick for tick in ticks(x.low, x.high) if tick == int(tick)]
 
 
-def _baseline_lines(baselines: Baselines, y: Scale, end: float) -> Iterator[str]:
-    """All of them as thin lines; names beside them where there is room, from the best down."""
+def _baseline_lines(baselines: Baselines, y: Scale, end: float, *, beside: bool) -> Iterator[str]:
+    """All of them as thin lines; names beside them where there is room, from the best down.
+
+    On a phone the best one alone has its name, above its line.
+    """
     taken: list[float] = []
     for place, (name, value) in enumerate(baselines):
         classes = "baseline best-baseline" if place == 0 else "baseline"
         yield line(LEFT, y(value), end, y(value), classes, f"{name}: {value:.4f}")
-        if all(abs(y(value) - other) > 12 for other in taken):
+        if not beside:
+            if place == 0:
+                yield text(end, y(value) - 5, short(name, 30), "tick", "end")
+        elif all(abs(y(value) - other) > 12 for other in taken):
             taken.append(y(value))
             yield text(end + 5, y(value) + 4, short(name, 16), "tick", "start")
 
 
 def _marks(
-    points: Sequence[Point], place: Callable[[Point], int], x: Scale, y: Scale
+    points: Sequence[Point], place: Callable[[Point], int], x: Scale, y: Scale, most: int
 ) -> Iterator[str]:
     """Dots; crosses for those that lost a race, rings for those that miss a constraint."""
-    step = -(-len(points) // MAX_POINTS)
+    step = -(-len(points) // most)
     for point in points[::step]:
         left, top = x(place(point)), y(point.fitness)
         title = f"{point.label}: {point.fitness:.4f}"
