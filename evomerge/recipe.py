@@ -150,7 +150,8 @@ class Recipe(Frozen):
     A model is a path or a hub id, `name[@revision]`, perhaps with an adapter: `name+adapter`.
 
     `seed` feeds random masks (DARE); `dtype` is None for the base model's own. Arithmetic is fp32
-    whatever the dtype, and is rounded once.
+    whatever the dtype, and is rounded once. `align: permutation` brings the units of all models into
+    the order of the base's, or the first one's, before they are merged.
     """
 
     merge_method: str
@@ -164,6 +165,7 @@ class Recipe(Frozen):
     tokenizer: Tokenizer | None = None
     chat_template: str | None = None
     calibration: Calibration | None = None
+    align: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -253,6 +255,7 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
     _put(config, "chat_template", recipe.chat_template)
     if recipe.calibration is not None:
         config["calibration"] = _calibration_config(recipe.calibration)
+    _put(config, "align", recipe.align)
     _put(config, "random_seed", recipe.seed or None)
     return config
 

@@ -55,6 +55,8 @@ def _config() -> dict[str, Any]:
         "model_type": "llama",
         "num_hidden_layers": LAYERS,
         "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_attention_heads": 2,
         "vocab_size": VOCABULARY,
         "max_position_embeddings": 64,
     }

@@ -15,6 +15,7 @@ from evomerge.merging.documents import Document, load_documents
 from evomerge.merging.merge import MergeSource
 from evomerge.merging.mergekit_yaml import read_text
 from evomerge.merging.plan import resolve
+from evomerge.merging.rebuilt import needed_by
 from evomerge.methods import get_method
 from evomerge.spec import load_spec
 
@@ -67,12 +68,15 @@ def _of_merge(document: Document, home: Path, more: tuple[str, ...]) -> Work | N
             remedy="merge those into folders of their own first, and name the folders",
         )
     folders = model_folders(recipe.all_models(), home)
+    texts = set_of(recipe.calibration, home)
+    if method.rebuilds:
+        needed = needed_by(recipe, method)
+        return Work(recipe.all_models(), folders, tuple(sorted({*needed, *more})), texts)
     with MergeSource(folders, tables=False) as source:
         plans = list(resolve(recipe, source.layouts(recipe)))
-    needed: set[str] = set(more)
+    names: set[str] = set(more)
     models: dict[str, Any] = {}
     for plan in plans:
-        needed.update(method.statistics(plan.values) if method.statistics else ())
+        names.update(method.statistics(plan.values) if method.statistics else ())
         models |= dict.fromkeys(part.model for part in plan.layout.parts)
-    texts = set_of(recipe.calibration, home)
-    return Work(tuple(models), folders, tuple(sorted(needed)), texts)
+    return Work(tuple(models), folders, tuple(sorted(names)), texts)

@@ -28,6 +28,7 @@ from evomerge.evaluation.models import model_folders
 from evomerge.evaluation.suite import Answers, TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
 from evomerge.merging.merge import MergeSource, out_dtype
+from evomerge.merging.offline import config_for
 from evomerge.racing import RacePlan, layout_of
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
@@ -81,6 +82,7 @@ class HFEvaluator:
             plan = self._source.plan(recipe)
         except UsageError as error:
             raise MergeError(error.message, where=error.where, remedy=error.remedy) from error
+        self._fit(recipe, {one.layout.name: one.layout.shape for one in plan})
         self._require_places([one.layout.name for one in plan if not one.layout.copy])
         try:
             if all(self._exact(recipe, one.layout) for one in plan):
@@ -110,6 +112,27 @@ class HFEvaluator:
         for name in ("wrapper", "model", "suite"):
             self.__dict__.pop(name, None)
         gc.collect()
+
+    def _fit(self, recipe: Recipe, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Make the model anew where the merge has other shapes: wider layers, fewer experts."""
+        held = {name: tuple(x.shape) for name, x in self._parameters.items()}
+        if all(held.get(name, shape) == shape for name, shape in shapes.items()):
+            return
+        import transformers
+
+        parameter = next(self.model.parameters())
+        config = type(self.model.config).from_dict(config_for(recipe, self._source))
+        kept = parameter.dtype
+        try:
+            made = getattr(transformers, type(self.model).__name__)._from_config(config, dtype=kept)
+        except Exception as error:  # transformers raises anything here
+            raise MergeError(
+                f"transformers makes no model of the merged shapes: {error}",
+                remedy="search parameters that keep the models' widths",
+            ) from error
+        self.model = made.to(parameter.device).eval()
+        self.wrapper._model = self.model
+        self._parameters = _named_tensors(self.model)
 
     def _exact(self, recipe: Recipe, layout: Any) -> bool:
         """Whether writing straight into the parameter rounds as a checkpoint would."""

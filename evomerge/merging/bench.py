@@ -14,6 +14,8 @@ from evomerge.merging.measure import all_finite
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.placement import ModelsOn, Residence, choose, free_room
 from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.rebuilt import RebuiltCheckpoint
+from evomerge.merging.reordered import reorder
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.recipe import Recipe
 
@@ -61,7 +63,10 @@ class Bench:
                 raise nonfinite_error([part.info], index.name if index.parts else None)
 
     def _resident(self, part: Part) -> Tensor:
-        name = self.models.checkpoints[part.model].fingerprint(part.info)
+        checkpoint = self.models.checkpoints[part.model]
+        if isinstance(checkpoint, RebuiltCheckpoint):  # of this candidate alone
+            return self._tensor(part)
+        name = checkpoint.fingerprint(part.info)
         return self.residence.of(name, lambda: self._tensor(part))
 
     def _tensor(self, part: Part) -> Tensor:
@@ -101,9 +106,14 @@ class Benches:
         key = vocabulary_key(recipe)
         if key not in self._known:
             aligned = align(recipe, self._models, self._notify, self._vocabulary_from)
+            aligned = reorder(recipe, aligned, self._cache)
             knobs = KnobMaker(aligned.checkpoints, self._cache, tables=self._tables)
             self._known[key] = Bench(aligned, knobs, self._reside())
         return self._known[key]
+
+    def forget(self, recipe: Recipe) -> None:
+        """Let go of the bench of a recipe."""
+        self._known.pop(vocabulary_key(recipe), None)
 
     def clear(self) -> None:
         """Let go of the models."""
@@ -121,4 +131,5 @@ class Benches:
 def vocabulary_key(recipe: Recipe) -> str:
     """What the vocabulary of a recipe, and which rows it has, depend on."""
     tokenizer = None if recipe.tokenizer is None else recipe.tokenizer.model_dump_json()
-    return repr((recipe.base_model, recipe.all_models(), tokenizer))
+    reordered = (recipe.align, recipe.seed) if recipe.align else None
+    return repr((recipe.base_model, recipe.all_models(), tokenizer, reordered))

@@ -24,6 +24,8 @@ from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
 from evomerge.merging.placement import ModelsOn
 from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
+from evomerge.merging.rebuilding import Rebuilding
+from evomerge.merging.rebuilt import RebuiltCheckpoint, Request
 from evomerge.merging.regions import Place, Region, whole
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
@@ -101,6 +103,8 @@ class MergeSource:
         )
         self._layouts: dict[str, tuple[Layout, ...]] = {}
         self._prepared: set[tuple[str, str]] = set()
+        self._notify = notify or _log.info
+        self._rebuilding = Rebuilding(self.checkpoints, self._forget)
         self._calibrated: dict[str, Calibrated] = {}
 
     def __enter__(self) -> "MergeSource":
@@ -116,6 +120,7 @@ class MergeSource:
 
     def close(self) -> None:
         """Let go of the mapped files."""
+        self._rebuilding.clear()
         self._benches.clear()
         self.checkpoints.close()
         self._layouts.clear()
@@ -124,11 +129,11 @@ class MergeSource:
 
     def layouts(self, recipe: Recipe) -> tuple[Layout, ...]:
         """The output tensors of a recipe; planned once for all candidates of one structure."""
+        recipe = self.lowered(recipe)
         key = _structure(recipe)
         if key not in self._layouts:
             if self._tables:
-                for name in recipe.all_models():
-                    ensure_finite(self.checkpoints[name].index, self._cache)
+                self._ensure_finite(recipe)
             while len(self._layouts) >= _STRUCTURES:
                 del self._layouts[next(iter(self._layouts))]
             self._layouts[key] = plan_layout(recipe, self.aligned(recipe).checkpoints)
@@ -136,7 +141,33 @@ class MergeSource:
 
     def aligned(self, recipe: Recipe) -> Aligned:
         """A recipe's models in its vocabulary, and the tokenizer that goes with it."""
-        return self._benches.of(recipe).models
+        return self._benches.of(self.lowered(recipe)).models
+
+    def lowered(self, recipe: Recipe) -> Recipe:
+        """The recipe that is merged: for methods that make a whole model, that model's."""
+
+        def request() -> Request:
+            validate(recipe)
+            self._ensure_finite(recipe)
+            return Request(
+                recipe,
+                get_method(recipe.merge_method),
+                self._benches.of(recipe).models.checkpoints,
+                self._cache,
+                lambda: self._statistics(recipe),
+                self._notify,
+            )
+
+        return self._rebuilding.lower(recipe, request)
+
+    def _ensure_finite(self, recipe: Recipe) -> None:
+        for name in recipe.all_models():
+            if not isinstance(self.checkpoints[name], RebuiltCheckpoint):
+                ensure_finite(self.checkpoints[name].index, self._cache)
+
+    def _forget(self, recipe: Recipe) -> None:
+        self._layouts.pop(_structure(recipe), None)
+        self._benches.forget(recipe)
 
     def plan(self, recipe: Recipe) -> tuple[TensorPlan, ...]:
         """Validate a recipe and fill in every number.
@@ -145,6 +176,7 @@ class MergeSource:
         CheckpointError, NotFoundError where a statistic was not measured yet, and MergeError where
         weights cancel.
         """
+        recipe = self.lowered(recipe)
         validate(recipe)
         plans = tuple(resolve(recipe, self.layouts(recipe)))
         method = get_method(recipe.merge_method)
@@ -162,6 +194,7 @@ class MergeSource:
 
     def prepare(self, recipe: Recipe) -> None:
         """Measure, on all threads, what recipes like this one need: once for a method and its models."""
+        recipe = self.lowered(recipe)
         method, key = get_method(recipe.merge_method), (recipe.merge_method, _structure(recipe))
         measured = method.vectors is not None or method.trim in _MEASURED
         if not self._tables or not measured or key in self._prepared:
@@ -179,6 +212,7 @@ class MergeSource:
         Raises RecipeError, CheckpointError before the first tensor; MergeError where a result is
         not finite.
         """
+        recipe = self.lowered(recipe)
         self.prepare(recipe)
         plans, job = self.plan(recipe), self._job(recipe)
         for plan in plans:
@@ -192,6 +226,7 @@ class MergeSource:
         if self.device.type != "cpu":
             yield from self.merge(recipe)
             return
+        recipe = self.lowered(recipe)
         plans, job = self.plan(recipe), self._job(recipe)
         dtypes = [out_dtype(recipe, plan.layout) for plan in plans]
         sizes = [
@@ -213,6 +248,7 @@ class MergeSource:
         leaves the earlier tensors written.
         """
         written = 0
+        recipe = self.lowered(recipe)
         self.prepare(recipe)
         plans, job = self.plan(recipe), self._job(recipe)
         for plan in plans:

@@ -7,6 +7,7 @@ behind when something is.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -112,9 +113,8 @@ def merge_to_folder(
         source.plan(recipe)
         declared = [Declared(x.name, x.shape, out_dtype(recipe, x)) for x in layouts]
         tokenizer = source.aligned(recipe).tokenizer
-        lowered = source.lowered(recipe)
-        reference = _reference(lowered, source)
-        described = config_of(lowered, reference.index)
+        reference = _reference(source.lowered(recipe), source)
+        described = config_for(recipe, source)
         if tokenizer is not None:
             described = tokenizer.config(described)
         check_space(out, total_bytes(declared) + (64 << 20))
@@ -134,6 +134,12 @@ def models_of(recipe: Recipe) -> tuple[str, ...]:
     tokenizer = recipe.tokenizer.source if recipe.tokenizer else None
     extra = () if tokenizer in {None, "base", "union"} else (str(tokenizer),)
     return tuple(dict.fromkeys((*recipe.all_models(), *extra)))
+
+
+def config_for(recipe: Recipe, source: MergeSource) -> dict[str, Any]:
+    """config.json of the merged model, but for its dtype and tokenizer."""
+    lowered = source.lowered(recipe)
+    return config_of(lowered, _reference(lowered, source).index)
 
 
 def _reference(recipe: Recipe, source: MergeSource) -> Checkpoint:

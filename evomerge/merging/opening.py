@@ -38,6 +38,15 @@ class OpenModels(Mapping[str, Checkpoint]):
     def __len__(self) -> int:
         return len(self._models)
 
+    def add(self, name: str, model: Checkpoint) -> None:
+        """A model that lies in no folder."""
+        self._models[name] = model
+
+    def drop(self, name: str) -> None:
+        """Let go of a model that was added."""
+        self._models.pop(name, None)
+        self._vocabularies.pop(name, None)
+
     def vocabulary(self, name: str) -> Vocabulary | None:
         """A model's vocabulary, read once; None where it has no embedding of tokens."""
         if name not in self._vocabularies:

@@ -15,6 +15,8 @@ from evomerge.methods.amounts import weights_cancel
 from evomerge.recipe import Recipe, Scalar, Setting, Settings, Slice, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
+ALIGNMENTS = ("permutation",)
+"""How the units of models can be brought into one order before they are merged."""
 _MODULE = re.compile(r"\w+(\.\w+)*")
 
 
@@ -37,6 +39,7 @@ def find_problems(recipe: Recipe, where: str | None = None) -> Iterator[RecipeEr
     yield from _dtypes(recipe, where)
     yield from _modules(recipe, where)
     yield from _tokens(recipe, where)
+    yield from _structure(recipe, method, where)
     yield from _chat_template(recipe, where)
     for place, settings in _all_settings(recipe):
         yield from _settings(method, settings, _place(where, place))
@@ -59,6 +62,30 @@ def _modules(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:
         if not _MODULE.fullmatch(name):
             remedy = "write the first parts of the names of its tensors, as vision_tower"
             yield RecipeError(f"{name!r} begins no tensor's name", where=place, remedy=remedy)
+
+
+def _structure(recipe: Recipe, method: Method, where: str | None) -> Iterator[RecipeError]:
+    """What reordering units, or making a model of another structure, cannot go with."""
+    if recipe.align is not None and recipe.align not in ALIGNMENTS:
+        remedy = did_you_mean(recipe.align, list(ALIGNMENTS))
+        yield RecipeError(f"align is {recipe.align!r}", where=where, remedy=remedy)
+    elif recipe.align is not None and (recipe.slices or recipe.modules or method.rebuilds):
+        what = f"{method.name} aligns by itself" if method.rebuilds else "slices or modules"
+        yield RecipeError(
+            f"align: {recipe.align} does not go with {what}", where=where, remedy="remove align"
+        )
+    elif recipe.align is not None and method.statistics is not None:
+        yield RecipeError(
+            f"align: {recipe.align} with {method.name}, whose statistics are in the old order",
+            where=where,
+            remedy="write the reordered model first: merge it alone, with align, by passthrough",
+        )
+    if method.rebuilds and (recipe.models is None or recipe.tokenizer is not None):
+        yield RecipeError(
+            f"{method.name} merges whole models of one vocabulary",
+            where=where,
+            remedy="list them under models:, without slices, modules and tokenizer",
+        )
 
 
 def _chat_template(recipe: Recipe, where: str | None) -> Iterator[RecipeError]:

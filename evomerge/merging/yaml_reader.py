@@ -40,6 +40,7 @@ _KEYS = (
     "tokenizer",
     "chat_template",
     "calibration",
+    "align",
     "random_seed",
     "name",
 )
@@ -71,6 +72,7 @@ class Reader(ModelNodes):
             tokenizer=self.tokenizer(top),
             chat_template=self._chat_template(top),
             calibration=self._calibration(top),
+            align=self.text(top, "align"),
             seed=self.whole(top, "random_seed", 0) or 0,
         )
 

@@ -31,6 +31,7 @@ from evomerge.methods.multislerp import MULTISLERP
 from evomerge.methods.nearswap import NEARSWAP
 from evomerge.methods.nuslerp import NUSLERP
 from evomerge.methods.passthrough import PASSTHROUGH
+from evomerge.methods.pleas import PLEAS
 from evomerge.methods.ram import RAM, RAMPLUS_TL
 from evomerge.methods.regmean import REGMEAN
 from evomerge.methods.sce import SCE
@@ -69,6 +70,7 @@ METHODS: dict[str, Method] = {
         SENS_MERGING,
         SENS_TIES,
         SENS_DARE,
+        PLEAS,
     )
 }
 """evomerge's own methods."""

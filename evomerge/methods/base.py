@@ -249,6 +249,7 @@ class Method:
     check: what is wrong with parameters that are each right by themselves; None for nothing.
     statistics: what of `evomerge.calibration.statistic` it needs of its models, given the shared
         parameters; None for nothing. weigh: makes their weights of it, where there is a kernel.
+    rebuilds: makes a whole model, perhaps of another structure, in `evomerge.merging.rebuilding`.
     vectors: for methods with `coefficients` what their inner products are taken over; None for none.
     """
 
@@ -270,9 +271,10 @@ class Method:
     check: Callable[[Values, Sequence[Values]], str | None] | None = None
     statistics: Callable[[Values], tuple[str, ...]] | None = None
     weigh: Weigh | None = None
+    rebuilds: bool = False
 
     def __post_init__(self) -> None:
-        if (self.kernel is None) == (self.compute is None):
+        if sum((self.kernel is not None, self.compute is not None, self.rebuilds)) != 1:
             raise ValueError(f"method {self.name!r} needs either a kernel or compute")
 
     def parameter(self, name: str) -> Parameter | None:

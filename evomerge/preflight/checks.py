@@ -15,6 +15,7 @@ from evomerge.merging.finite import ensure_finite
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import find_problems
 from evomerge.merging.vocabulary import has_tokenizer
+from evomerge.methods import get_method
 from evomerge.preflight.fingerprint import digest, fingerprint, scope
 from evomerge.preflight.machine import check_machine, package_versions
 from evomerge.preflight.models import compare, read_models, vocabulary_notes
@@ -99,6 +100,19 @@ def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
     )
 
 
+def _width_problems(spec: SearchSpec) -> Iterator[SpecError]:
+    """Parameters that change the shapes of tensors, in an engine that cannot follow."""
+    space = spec.space_spec
+    for name, value in space.parameters.items():
+        known = [own for method in space.methods if (own := get_method(method).parameter(name))]
+        if spec.engine.name == "vllm" and any(x.resizes and value != x.default for x in known):
+            yield SpecError(
+                f"{name} changes the shapes of tensors, and vLLM's engine keeps those it started with",
+                where=f"space.{name}",
+                remedy=f"leave {name} out, or write `engine: {{name: hf}}`",
+            )
+
+
 def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageError]:
     try:
         space = bind_space(spec, base)
@@ -108,6 +122,7 @@ def _space_problems(spec: SearchSpec, base: CheckpointIndex) -> Iterator[UsageEr
     except UsageError as problem:
         yield problem
         return
+    yield from _width_problems(spec)
     if space.dimension == 0:
         yield SpecError(
             "nothing to search: every parameter has a fixed value",

@@ -1,5 +1,7 @@
 """Partial merges of small networks: what PLeaS gives at its two ends, and in between."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def network(seed):
     """Weights of a perceptron with two hidden layers and biases."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
-    for number, (narrow, wide) in enumerate(zip(SIZES, SIZES[1:], strict=False)):
+    for number, (narrow, wide) in enumerate(pairwise(SIZES)):
         tensors[f"{number}.weight"] = torch.randn(wide, narrow, generator=generator)
         tensors[f"{number}.bias"] = torch.randn(wide, generator=generator)
     return tensors

@@ -28,6 +28,7 @@ def write_random_statistics(models: Mapping[str, Path], texts: CalibrationSet) -
     indexes = {name: read_index(folder) for name, folder in models.items()}
     prints = {name: fingerprint(index) for name, index in indexes.items()}
     known = ("input_grams", "output_gradient_grams", "fisher", "empirical_fisher", "sensitivity")
+    known = (*known, "activations")
     assert set(known) | {"logits"} <= set(STATISTICS)
     for request in requests_for((*known, "logits"), texts, prints):
         write_statistic(request, random_values(request, indexes[request.model]))
@@ -45,6 +46,9 @@ def random_values(request: Request, index: CheckpointIndex) -> dict[str, Tensor]
             found[name] = torch.rand((), generator=generator, dtype=torch.float64)
         elif "fisher" in request.statistic:
             found[name] = torch.rand(info.shape, generator=generator)
+        elif request.statistic == "activations":
+            if len(info.shape) == 2 and kind_of(name) != "embedding":
+                found[name] = torch.randn((6, info.shape[1]), generator=generator)
         elif len(info.shape) == 2 and kind_of(name) != "embedding":
             side = info.shape[0 if "output" in request.statistic else 1]
             inputs = torch.randn((3 * side, side), generator=generator)

@@ -47,8 +47,9 @@ VARIANTS = {
     "mlerp by tensor": ("mlerp", {"scope": "tensor"}),
     "sce, official": ("sce", {"select_topk": 0.4, "variant": "official"}),
 }
-CASES = {name: (name, SHARED.get(name, {})) for name in METHODS} | VARIANTS
-RELATIVE = [name for name, m in METHODS.items() if m.base in {"required", "origin"}]
+TENSORWISE = [n for n, m in METHODS.items() if m.statistics is None and not m.rebuilds]
+CASES = {name: (name, SHARED.get(name, {})) for name in TENSORWISE} | VARIANTS
+RELATIVE = [name for name in TENSORWISE if METHODS[name].base in {"required", "origin"}]
 
 
 def made(name, models="abc", shared=None, own=None):
