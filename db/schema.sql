@@ -88,6 +88,8 @@ CREATE TABLE evaluations (
 
 CREATE INDEX ix_evaluations_copied_from ON evaluations (copied_from);
 
+CREATE INDEX ix_evaluations_course ON evaluations (search_id, split, candidate_id, copied_from, violation, fitness);
+
 CREATE INDEX ix_evaluations_progress ON evaluations (search_id, split, status);
 
 CREATE INDEX ix_evaluations_ranked ON evaluations (search_id, split, violation, fitness);

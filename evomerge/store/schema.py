@@ -172,6 +172,11 @@ class Evaluation(Base):
         # What a status asks stays quick however many candidates there are.
         Index("ix_evaluations_progress", "search_id", "split", "status"),
         Index("ix_evaluations_ranked", "search_id", "split", "violation", "fitness"),
+        # The course of a search, and its order by a task's scores, read this index and no rows.
+        Index(
+            "ix_evaluations_course",
+            *("search_id", "split", "candidate_id", "copied_from", "violation", "fitness"),
+        ),
     )
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     candidate_id: Mapped[int] = mapped_column(Key)

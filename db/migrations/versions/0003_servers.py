@@ -1,4 +1,5 @@
-"""Servers that several people share: owners, tokens, the queue, logs and exports. Five more tables.
+"""Servers that several people share: owners, tokens, the queue, logs and exports. Five more tables,
+and an index along which their pages read the course of a long search.
 
 Revision: 0003. Nothing that was there changes: searches of before belong to nobody and wait in no queue.
 """
@@ -19,6 +20,7 @@ def upgrade() -> None:
     _queue()
     _events()
     _exports()
+    _course()
 
 
 def downgrade() -> None:
@@ -132,3 +134,8 @@ def _exports() -> None:
         sa.ForeignKeyConstraint(["owner"], ["owners.name"], name="fk_exports_owners"),
     )
     op.create_index("ix_exports_status", "exports", ["status"])
+
+
+def _course() -> None:
+    columns = ["search_id", "split", "candidate_id", "copied_from", "violation", "fitness"]
+    op.create_index("ix_evaluations_course", "evaluations", columns)
