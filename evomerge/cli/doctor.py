@@ -5,35 +5,29 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import typer
 
+from evomerge.cli.doctor_ray import examine_ray
 from evomerge.cli.exits import FAILED
-from evomerge.cli.options import FormatOption, StoreOption
+from evomerge.cli.finding import Finding, Verdict
+from evomerge.cli.options import AddressOption, FormatOption, StoreOption
 from evomerge.cli.output import Format, print_json, print_table
 from evomerge.errors import EvomergeError
 
-Verdict = Literal["OK", "warning", "problem"]
 _GIB = 2**30
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
-
-
-def doctor(store: StoreOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Check Python, libraries, GPU, compiler, memory, disk and store; exit code 1 on a problem."""
-    findings = list(examine(store))
+def doctor(
+    store: StoreOption = None,
+    address: AddressOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Check Python, libraries, GPU, compiler, memory, disk, store, and that no Ray here or at --address
+    lets anybody in; exit code 1 on a problem."""
+    findings = list(examine(store, address))
     if format is Format.JSON:
         print_json(findings)
     else:
@@ -43,7 +37,7 @@ def doctor(store: StoreOption = None, format: FormatOption = Format.TABLE) -> No
         raise typer.Exit(FAILED)
 
 
-def examine(store: str | None) -> Iterator[Finding]:
+def examine(store: str | None, address: str | None = None) -> Iterator[Finding]:
     """All findings; no check can stop the others."""
     yield _python()
     yield from _packages()
@@ -53,6 +47,7 @@ def examine(store: str | None) -> Iterator[Finding]:
         except Exception as error:
             yield Finding(what, "warning", f"cannot be checked: {error}")
     yield _store(store)
+    yield from examine_ray(address)
 
 
 def _python() -> Finding:

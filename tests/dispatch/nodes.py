@@ -61,9 +61,7 @@ class Nodes:
     def __init__(self) -> None:
         # Ray's sockets lie in it, and their paths may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evo-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._nodes: list[Node] = []
         self._count = 1
@@ -125,3 +123,21 @@ class Nodes:
         )
         self._nodes.append(node)
         return node
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    """Return once something listens there."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"nothing listens on {port}")
