@@ -184,8 +184,13 @@ def set_owner(
 
     from evomerge.cli.stores import store_at
 
-    named = {"running": running, "queued": queued, "candidates": candidates}
-    given = {**named, "workers": workers, "hours": hours}
+    given: dict[str, Any] = {
+        "running": running,
+        "queued": queued,
+        "candidates": candidates,
+        "workers": workers,
+        "hours": hours,
+    }
     with store_at(store, create=True) as opened:
         now = opened.ensure_owner(name)
         limits = replace(now.limits, **{k: v for k, v in given.items() if v is not None})

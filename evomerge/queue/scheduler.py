@@ -86,7 +86,7 @@ class Scheduler:
         self._processes.stop(names)
         self._processes.ended()
         for search_id in {*names, *self._detached}:
-            _quietly(partial(self._release, search_id, wanted=True))
+            _quietly(partial(self._release, search_id))
         _quietly(self._exporter.stop)
 
     def tick(self) -> Decision:
@@ -126,7 +126,7 @@ class Scheduler:
             return
         if ended.code in (0, MISTAKE) or search.status in _AS_WISHED:
             self._store.log(ended.name, f"it is {search.status}" + _reason(search.message))
-            self._release(ended.name, wanted=False)
+            self._release(ended.name)
             return
         self._retry(ended)
 
@@ -136,7 +136,7 @@ class Scheduler:
         self._store.log(ended.name, f"its controller {how}{_reason(*last)}", "warning")
         # What a passing fault left as failed waits for its next try.
         self._store.set_status(ended.name, SearchStatus.PENDING, only_from=[SearchStatus.FAILED])
-        failures = self._release(ended.name, wanted=True, failed=True)
+        failures = self._release(ended.name, failed=True)
         if failures >= self._settings.attempts:
             self._give_up(ended, failures)
 
@@ -156,9 +156,9 @@ class Scheduler:
             entry = state.get(search_id)
             if search.status in _STOPPED:
                 self._store.log(search_id, f"it is {search.status}" + _reason(search.message))
-                self._release(search_id, wanted=False)
+                self._release(search_id)
             elif entry is not None and entry.led:
-                self._release(search_id, wanted=True)  # from here on its lease says that it runs
+                self._release(search_id)  # from here on its lease says that it runs
             else:
                 continue
             self._detached.discard(search_id)
@@ -173,10 +173,8 @@ class Scheduler:
         self._processes.stop(lost, grace=0.0)
         self._detached.difference_update(lost)
 
-    def _release(self, search_id: str, *, wanted: bool, failed: bool = False) -> int:
-        return self._store.release_claim(
-            self._server, search_id, wanted=wanted, failed=failed, pause=back_off
-        )
+    def _release(self, search_id: str, *, failed: bool = False) -> int:
+        return self._store.release_claim(self._server, search_id, failed=failed, pause=back_off)
 
 
 def _quietly(work: Callable[[], object]) -> None:

@@ -25,6 +25,7 @@ from evomerge.store.types import SearchRecord, SearchStatus
 
 _ADVISORY_LOCK = 7_310_579_226_002  # any constant besides that of migrations
 _ENDED = (SearchStatus.FINISHED.value, SearchStatus.CANCELLED.value)
+_STOPPED = (SearchStatus.PAUSED.value, SearchStatus.FAILED.value)
 _ORPHANED = (SearchStatus.RUNNING.value, SearchStatus.PAUSING.value, SearchStatus.CANCELLING.value)
 
 
@@ -181,11 +182,13 @@ class Queue(Transactions):
         server: str,
         search_id: str,
         *,
-        wanted: bool,
         failed: bool = False,
         pause: Callable[[int], float] | None = None,
     ) -> int:
-        """Give a search back to the queue, or take it out; returns its failures in a row.
+        """Give a search back; returns its failures in a row.
+
+        It stays in the queue where its status says that it may be started: what its user wished while
+        it ended is not overruled.
 
         Args:
             failed: its controller died. Failures count while nothing ends between them.
@@ -198,9 +201,15 @@ class Queue(Transactions):
         ended = _ended(db, search_id)
         failures = (row.failures + 1 if ended <= row.progress else 1) if failed else 0
         wait = pause(failures) if pause is not None and failed else None
-        values = {"claimed_by": None, "claimed_until": None, "wanted": wanted}
-        values |= {"failures": failures, "progress": ended, "workers": None}
-        values["retry_at"] = None if wait is None else now() + float(wait)
+        values = {
+            "claimed_by": None,
+            "claimed_until": None,
+            "wanted": row.wanted and _startable(db, search_id),
+            "failures": failures,
+            "progress": ended,
+            "workers": None,
+            "retry_at": None if wait is None else now() + float(wait),
+        }
         db.execute(update(Queued).where(own).values(**values))
         return failures
 
@@ -289,8 +298,12 @@ def _state(db: Connection) -> QueueState:
     clock = float(db.execute(select(now())).scalar_one())
     query = (
         select(
-            *(Queued.__table__.c, Search.status, Search.spec, Search.lease_owner),
-            *(Search.lease_until, Limit.limits),
+            Queued.__table__,
+            Search.status,
+            Search.spec,
+            Search.lease_owner,
+            Search.lease_until,
+            Limit.limits,
         )
         .join(Search, Search.id == Queued.search_id)
         .outerjoin(Limit, Limit.search_id == Search.id)
@@ -335,6 +348,11 @@ def _settle(db: Connection, search_id: str, status: SearchStatus) -> None:
     values = {"status": status.value, "updated_at": now()}
     db.execute(update(Search).where(Search.id == search_id).values(**values))
     db.execute(update(Queued).where(Queued.search_id == search_id).values(wanted=False))
+
+
+def _startable(db: Connection, search_id: str) -> bool:
+    status = db.scalar(select(Search.status).where(Search.id == search_id))
+    return status not in (*_ENDED, *_STOPPED)
 
 
 def _ended(db: Connection, search_id: str) -> int:

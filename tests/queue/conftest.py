@@ -1,0 +1,72 @@
+"""A store with searches that wait for a server, and servers to run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evomerge.preflight import PreflightReport
+from evomerge.queue.scheduler import Scheduler
+from evomerge.queue.settings import QueueSettings
+from evomerge.service import check_search
+from evomerge.store import SQLStore, open_store
+from evomerge.store.types import SearchStatus
+from tests.support import fake_spec
+
+
+@dataclass
+class Place:
+    """A store, a checked search, and what the test started."""
+
+    store: SQLStore
+    folder: Path
+    checked: PreflightReport
+    servers: list[Scheduler]
+
+    def submit(self, owner: str = "ada", **given: Any) -> str:
+        """Queue the search once more; its id."""
+        spec = self.checked.spec.model_copy(update=given.pop("changes", {}))
+        search, _ = self.store.enqueue(
+            spec, scope=self.checked.scope, versions=self.checked.versions, owner=owner, **given
+        )
+        return search.id
+
+    def server(self, **settings: Any) -> Scheduler:
+        """One more server, not started yet."""
+        number = len(self.servers)
+        chosen = QueueSettings(**{"inline": True, "poll": 0.1, **settings})
+        store = open_store(self.store.url)
+        self.servers.append(Scheduler(store, chosen, self.folder / f"server-{number}"))
+        return self.servers[-1]
+
+    def status(self, search_id: str) -> SearchStatus:
+        return self.store.search(search_id).status
+
+    def started(self, search_id: str) -> int:
+        """How often a controller was started."""
+        lines = self.store.log_lines(search_id)
+        return sum("its controller is started" in line.message for line in lines)
+
+
+@pytest.fixture
+def place(any_url, tmp_path):
+    store = open_store(any_url)
+    spec = fake_spec(tmp_path / "models", budget={"candidates": 6})
+    found = Place(store, tmp_path, check_search(spec, any_url), [])
+    yield found
+    for server in found.servers:
+        server.stop()
+    store.close()
+
+
+def wait_until(reached: Callable[[], bool], seconds: float = 90.0) -> None:
+    """Return as soon as it is so; fail where it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "it takes too long"
+        time.sleep(0.05)
