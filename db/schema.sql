@@ -30,6 +30,8 @@ CREATE TABLE attempts (
     CONSTRAINT fk_attempts_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
 );
 
+CREATE INDEX ix_attempts_mishaps ON attempts (finished_at) WHERE status IN ('failed', 'lost', 'late');
+
 CREATE UNIQUE INDEX uq_attempts_one_running ON attempts (evaluation_id) WHERE status = 'running';
 
 CREATE UNIQUE INDEX uq_attempts_one_scored ON attempts (evaluation_id) WHERE status = 'scored';

@@ -17,7 +17,7 @@ from evomerge.dashboard.paging import LAST_PAGE, with_query
 from evomerge.dashboard.rendering import fragment, page
 from evomerge.dashboard.searches import read_searches
 from evomerge.dashboard.searchfile import search_file
-from evomerge.dashboard.standing import Standing, find_row, read_standing
+from evomerge.dashboard.standing import Standing, find_row, read_heading, read_standing
 from evomerge.dashboard.tables import Tables
 from evomerge.dashboard.troubles import read_troubles
 from evomerge.dashboard.workers import read_fleet
@@ -153,15 +153,14 @@ def _add_search(router: APIRouter, tables: Tables) -> None:
         record = here.visible(who, search)
         found = read_troubles(here.store, record, number)
         pages = _numbered(f"/searches/{record.id}/errors")
-        standing = _standing(here, record)
+        standing = read_heading(here.store, record)
         return page(request, who, "troubles", found=found, standing=standing, pages=pages)
 
     @router.get("/searches/{search}/file")
     def show_file(request: Request, here: Here, who: Reader, search: SearchId) -> Response:
         record = here.visible(who, search)
-        return page(
-            request, who, "file", standing=_standing(here, record), yaml=search_file(record)
-        )
+        standing = read_heading(here.store, record)
+        return page(request, who, "file", standing=standing, yaml=search_file(record))
 
 
 def _may_change(here: Context, who: Principal, record: SearchRecord) -> bool:

@@ -13,19 +13,25 @@ from evomerge.store.types import Progress, SearchRecord, SearchStatus
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A search, its budget and its counts. owner and priority: None where no server runs it."""
+class Heading:
+    """What every page about a search has at its top. owner: None where no server runs it."""
 
     search: SearchRecord
     owner: str | None
-    priority: int | None
-    progress: Progress
-    budget: Budget
-    workers: int
 
     @property
     def sign(self) -> Sign:
         return SEARCH_SIGNS[self.search.status]
+
+
+@dataclass(frozen=True)
+class Standing(Heading):
+    """A search, its budget and its counts. priority: None where no server runs it."""
+
+    priority: int | None
+    progress: Progress
+    budget: Budget
+    workers: int
 
     @property
     def ended(self) -> bool:
@@ -80,6 +86,11 @@ def read_standing(store: SQLStore, row: SearchRow) -> Standing:
         budget=limits.budget_of(row.search.spec),
         workers=limits.workers_of(row.search.spec),
     )
+
+
+def read_heading(store: SQLStore, search: SearchRecord) -> Heading:
+    """The heading of a search: quick however long it is."""
+    return Heading(search, store.owner_of(search.id))
 
 
 def find_row(store: SQLStore, search: SearchRecord) -> SearchRow:

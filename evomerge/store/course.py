@@ -19,7 +19,7 @@ from evomerge.store.schema import Candidate, Evaluation, Key, Race, Score
 from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import CandidateRecord, EvaluationRecord
 
-STRETCHES, DOTS = 240, 480
+STRETCHES, DOTS = 180, 400
 _LAST = 2**62
 
 

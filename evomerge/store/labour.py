@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, Select, case, func, select, type_coerce
+from sqlalchemy import Connection, Double, Row, Select, case, func, select, text, type_coerce
 
 from evomerge.fitness import Split
 from evomerge.store.columns import now
 from evomerge.store.pages import Job, Mishap, Window, WorkerTime
-from evomerge.store.schema import Attempt, Candidate, Evaluation, Search
+from evomerge.store.schema import MISHAPS, Attempt, Candidate, Evaluation, Search
 from evomerge.store.transactions import Transactions, reads
 
-RECENT = 5_000
+RECENT = 3_000
 _STARTED = type_coerce(Attempt.started_at, Double)
 _FINISHED = type_coerce(Attempt.finished_at, Double)
 _KINDS = {
@@ -136,9 +136,12 @@ class Labour(Transactions):
 
 
 def _mishap(search_ids: Sequence[str] | None) -> list[Any]:
-    conditions: list[Any] = [Attempt.status.in_(("failed", "lost", "late"))]
+    # In these very words, so that both databases know that the partial index has all of them.
+    conditions: list[Any] = [text(f"attempts.{MISHAPS}")]
     if search_ids is not None:
-        conditions.append(Evaluation.search_id.in_(search_ids))
+        # Joined with nothing, the column has no index that could be taken instead: a search has many
+        # more evaluations than there are mishaps.
+        conditions.append((Evaluation.search_id + "").in_(search_ids))
     return conditions
 
 

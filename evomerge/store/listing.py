@@ -132,22 +132,32 @@ def _search_conditions(view: SearchView) -> list[Condition]:
 class _Segment:
     """A part of a list: which evaluations, and in which order. Lists are segments end to end.
 
-    task: joined with its scores where they are given an order; each scored evaluation has one.
-    raced: joined with what races say.
+    order: columns, and whether each one falls. task: joined with its scores where they are given an
+    order; each scored evaluation has one. raced: joined with what races say.
     """
 
     conditions: Sequence[Condition]
-    order: Sequence[Any]
+    order: Sequence[tuple[Any, bool]]
     task: str | None = None
     raced: bool = False
 
-    def ids(self) -> Select[*tuple[Any, ...]]:
+    def page(self, db: Connection, count: int, start: int, length: int) -> list[int]:
+        """The evaluations from `start` on; those of the far half are reached from the end."""
+        length = min(length, count - start)
+        if 2 * start < count:
+            return list(db.scalars(self._ids().limit(length).offset(start)))
+        behind = count - start - length
+        found = db.scalars(self._ids(backwards=True).limit(length).offset(behind))
+        return list(found)[::-1]
+
+    def _ids(self, *, backwards: bool = False) -> Select[*tuple[Any, ...]]:
         query = self._joined(select(Evaluation.id))
         if self.task is not None:
             root = func.coalesce(Evaluation.copied_from, Evaluation.id)
             of_task = and_(Score.evaluation_id == root, Score.task == self.task)
             query = query.join(Score, and_(of_task, Score.headline.is_(True)))
-        return query.order_by(*self.order)
+        falling = [(column, falls != backwards) for column, falls in self.order]
+        return query.order_by(*(column.desc() if falls else column for column, falls in falling))
 
     def count(self) -> Select[*tuple[Any, ...]]:
         return self._joined(select(func.count()).select_from(Evaluation))
@@ -168,12 +178,12 @@ def _cut(
         count = int(db.scalar(segment.count()) or 0)
         start = max(0, offset - total)
         if start < count and len(found) < limit:
-            page = segment.ids().limit(limit - len(found)).offset(start)
-            found += db.scalars(page)
+            found += segment.page(db, count, start, limit - len(found))
         total += count
     return found, total
 
 
+_FIRST = (Evaluation.id, False)
 _WITHOUT_FITNESS = (Show.FAILED, Show.RUNNING, Show.PENDING)
 
 
@@ -183,33 +193,31 @@ def _segments(db: Connection, search_id: str, view: CandidateView) -> list[_Segm
     base = [inside == search_id, Evaluation.split == Split.SEARCH.value]
     base += _shown(db, search_id, view)
     if view.sort == "number" or (view.sort == "fitness" and view.show in _WITHOUT_FITNESS):
-        order = Evaluation.id.desc() if view.descending else Evaluation.id
-        return [_Segment(base, [order], raced=raced)]
+        return [_Segment(base, [(Evaluation.id, view.descending)], raced=raced)]
     if view.sort != "fitness":
         return [_by_task(base, view, raced)]
     if raced:
-        estimate = Race.fitness.desc() if view.descending else Race.fitness
-        return [_Segment(base, [estimate, Evaluation.id], raced=True)]
+        return [_Segment(base, [(Race.fitness, view.descending), _FIRST], raced=True)]
     return _by_fitness(base, view)
 
 
 def _by_task(base: list[Condition], view: CandidateView, raced: bool) -> _Segment:
     # What a few documents say is not comparable. The sum keeps SQLite from walking by fitness.
     whole = Evaluation.violation + literal(0.0) >= 0
-    order = Score.value.desc() if view.descending else Score.value
-    task = view.sort.removeprefix("task:")
-    return _Segment([*base, whole], [order, Evaluation.id], task=task, raced=raced)
+    order = [(Score.value, view.descending), _FIRST]
+    return _Segment([*base, whole], order, task=view.sort.removeprefix("task:"), raced=raced)
 
 
 def _by_fitness(base: list[Condition], view: CandidateView) -> list[_Segment]:
     """Those that keep all constraints, then those that miss one, then those without a fitness."""
-    order = Evaluation.fitness.desc() if view.descending else Evaluation.fitness
+    order = (Evaluation.fitness, view.descending)
+    missed = [(Evaluation.violation, False), order, _FIRST]
     segments = [
-        _Segment([*base, Evaluation.violation == 0], [order, Evaluation.id]),
-        _Segment([*base, Evaluation.violation > 0], [Evaluation.violation, order, Evaluation.id]),
+        _Segment([*base, Evaluation.violation == 0], [order, _FIRST]),
+        _Segment([*base, Evaluation.violation > 0], missed),
     ]
     if view.show is not Show.SCORED:
-        segments.append(_Segment([*base, Evaluation.violation.is_(None)], [Evaluation.id]))
+        segments.append(_Segment([*base, Evaluation.violation.is_(None)], [_FIRST]))
     return segments
 
 

@@ -217,6 +217,10 @@ class Race(Base):
     violation: Mapped[float | None]
 
 
+MISHAPS = "status IN ('failed', 'lost', 'late')"
+"""Attempts that came to nothing, or too late: few among many."""
+
+
 class Attempt(Base):
     """One try of a worker at an evaluation, and what it cost. `late_scores` changed nothing."""
 
@@ -236,6 +240,12 @@ class Attempt(Base):
             unique=True,
             sqlite_where=text("status = 'scored'"),
             postgresql_where=text("status = 'scored'"),
+        ),
+        Index(
+            "ix_attempts_mishaps",
+            "finished_at",
+            sqlite_where=text(MISHAPS),
+            postgresql_where=text(MISHAPS),
         ),
     )
     evaluation_id: Mapped[int] = mapped_column(Key, ForeignKey("evaluations.id"), primary_key=True)

@@ -1,5 +1,5 @@
 """Servers that several people share: owners, tokens, the queue, logs and exports. Five more tables,
-and an index along which their pages read the course of a long search.
+and two indexes for their pages: the course of a long search, and what went wrong.
 
 Revision: 0003. Nothing that was there changes: searches of before belong to nobody and wait in no queue.
 """
@@ -20,7 +20,7 @@ def upgrade() -> None:
     _queue()
     _events()
     _exports()
-    _course()
+    _indexes()
 
 
 def downgrade() -> None:
@@ -136,6 +136,14 @@ def _exports() -> None:
     op.create_index("ix_exports_status", "exports", ["status"])
 
 
-def _course() -> None:
+def _indexes() -> None:
     columns = ["search_id", "split", "candidate_id", "copied_from", "violation", "fitness"]
     op.create_index("ix_evaluations_course", "evaluations", columns)
+    rare = sa.text("status IN ('failed', 'lost', 'late')")
+    op.create_index(
+        "ix_attempts_mishaps",
+        "attempts",
+        ["finished_at"],
+        sqlite_where=rare,
+        postgresql_where=rare,
+    )
