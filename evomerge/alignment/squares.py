@@ -69,4 +69,5 @@ def _ridge(x_TN: Tensor, y_TO: Tensor, ridge: float, *, free: bool) -> Tensor:
     hold = torch.full((gram.shape[0],), level, dtype=gram.dtype, device=gram.device)
     if free:
         hold[-1] = level * 1e-3 + 1e-12
-    return torch.linalg.solve(gram + torch.diag(hold), x_TN.T @ y_TO)
+    found: Tensor = torch.linalg.solve(gram + torch.diag(hold), x_TN.T @ y_TO)
+    return found

@@ -121,7 +121,8 @@ class HFEvaluator:
         import transformers
 
         parameter = next(self.model.parameters())
-        config = type(self.model.config).from_dict(config_for(recipe, self._source))
+        own: Any = self.model.config
+        config = type(own).from_dict(config_for(recipe, self._source))
         kept = parameter.dtype
         try:
             made = getattr(transformers, type(self.model).__name__)._from_config(config, dtype=kept)

@@ -175,8 +175,8 @@ class _Merger:
         weight, fitted_bias = solve(
             start if out == 0 else start.T,
             start_bias,
-            blend(*inputs, *ends[1]),
-            blend(*targets, *ends[0]),
+            blend(inputs[0], inputs[1], *ends[1]),
+            blend(targets[0], targets[1], *ends[0]),
             (ends[0][1], ends[1][1]),
             float(self.values["ridge"]),
         )

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from evomerge.errors import RecipeError
+from evomerge.merging.experts import build_m_smoe
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.pleas import build_pleas
 from evomerge.merging.rebuilt import Build, RebuiltCheckpoint, Request, lowered
 from evomerge.methods import get_method
 from evomerge.recipe import Recipe
 
-_BUILDERS: Mapping[str, Build] = {"pleas": build_pleas}
+_BUILDERS: Mapping[str, Build] = {"pleas": build_pleas, "m_smoe": build_m_smoe}
 
 
 class Rebuilding:

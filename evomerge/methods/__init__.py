@@ -24,6 +24,7 @@ from evomerge.methods.della import DELLA, DELLA_LINEAR
 from evomerge.methods.fisher import FISHER
 from evomerge.methods.karcher import KARCHER
 from evomerge.methods.linear import LINEAR
+from evomerge.methods.m_smoe import M_SMOE
 from evomerge.methods.mats import MATS
 from evomerge.methods.mlerp import MLERP
 from evomerge.methods.model_stock import MODEL_STOCK
@@ -71,6 +72,7 @@ METHODS: dict[str, Method] = {
         SENS_TIES,
         SENS_DARE,
         PLEAS,
+        M_SMOE,
     )
 }
 """evomerge's own methods."""

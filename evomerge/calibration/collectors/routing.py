@@ -23,7 +23,7 @@ class Routing:
         self._loaded = loaded
         self._routers = {n: slot for n, slot in loaded.slots.items() if n.endswith(_ROUTERS)}
         config = loaded.model.config
-        self._chosen = int(getattr(config, "num_experts_per_tok", 1) or 1)  # type: ignore[arg-type]
+        self._chosen = int(getattr(config, "num_experts_per_tok", 1) or 1)
         self._active: frozenset[str] = frozenset()
         self.sums = Sums()
 
