@@ -19,6 +19,7 @@ import psutil
 MARK = "EVOMERGE_TEST_MARK"
 ROOT = Path(__file__).parents[2]
 GUARDIAN = "guardian.py"
+RUNNER = (sys.executable, "-m", "tests.faults.runner")
 
 
 @dataclass
@@ -29,17 +30,21 @@ class Victim:
     search_id: str
     mode: str = "ray"
     log: Path | None = None
+    lease: float | None = None
+    """Seconds of the controller's lease, where not its own."""
+    environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     driver: subprocess.Popen[bytes] | None = None
     seen: set[psutil.Process] = field(default_factory=set)
 
     def start(self) -> None:
-        environment = {**os.environ, MARK: self.mark, "PYTHONPATH": str(ROOT)}
+        own = {MARK: self.mark, "PYTHONPATH": str(ROOT), **self.environment}
+        lease = [] if self.lease is None else [str(self.lease)]
         output = self.log.open("ab") if self.log else subprocess.DEVNULL
         self.driver = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.runner", self.url, self.search_id, self.mode],
+            [*RUNNER, self.url, self.search_id, self.mode, *lease],
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **own},
             stdout=output,
             stderr=output,
             stdin=subprocess.DEVNULL,

@@ -1,25 +1,34 @@
-"""The process that the kill tests kill: runs or resumes one search and exits 0 when it has ended."""
+"""The process that the kill tests kill: runs or resumes one search and exits 0 when it has ended.
+
+    python -m tests.faults.runner URL SEARCH inline|ray [LEASE_SECONDS]
+
+A short lease makes tests of lost leases short.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
+from evomerge.controller import lease
 from evomerge.errors import EvomergeError
 from evomerge.service import make_dispatcher, run_search
 from evomerge.store import open_store
 from evomerge.store.types import SearchStatus
 
 
-def main(url: str, search_id: str, mode: str) -> int:
-    store = open_store(url)
-    dispatcher = make_dispatcher(store.search(search_id).spec, store.url, inline=mode == "inline")
+def main(url: str, search_id: str, mode: str, lease_seconds: str | None = None) -> int:
+    if lease_seconds is not None:
+        lease.LEASE_SECONDS = float(lease_seconds)
+        lease._RENEW_SECONDS = float(lease_seconds) / 6
     try:
-        status = run_search(store, search_id, dispatcher)
+        store = open_store(url)
+        spec = store.search(search_id).spec
+        with closing(make_dispatcher(spec, store.url, inline=mode == "inline")) as dispatcher:
+            status = run_search(store, search_id, dispatcher)
     except EvomergeError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    finally:
-        dispatcher.close()
     return 0 if status is SearchStatus.FINISHED else 3
 
 

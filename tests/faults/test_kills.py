@@ -6,23 +6,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from evomerge.service import check_search, make_dispatcher, run_search, submit_search
-from evomerge.spec import SearchSpec
+from evomerge.service import check_search, submit_search
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import SearchStatus
+from tests.faults.chaos import scored_twice, undisturbed
 from tests.faults.killing import GUARDIAN, Victim, shared_memory
 from tests.support import fake_spec, history
-
-
-def _undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
-    store = open_store(str(folder / "calm.db"))
-    search = submit_search(store, check_search(spec))
-    run_search(store, search.id, make_dispatcher(spec, store.url, inline=True))
-    return history(store, search.id)
 
 
 def kill_until_finished(
@@ -69,18 +61,9 @@ def _wait_for_a_moment(victim: Victim, chooser: random.Random, longest: float) -
     time.sleep(chooser.uniform(0.0, longest))
 
 
-def scored_twice(store: SQLStore, search_id: str) -> list[int]:
-    """Evaluations that more than one attempt decided."""
-    return [
-        e.id
-        for e in store.evaluations(search_id)
-        if sum(attempt.status == "scored" for attempt in store.attempts(e.id)) > 1
-    ]
-
-
 def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
     spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.25})
-    calm = _undisturbed(tmp_path, fake_spec(tmp_path))
+    calm = undisturbed(tmp_path, spec)
     store = open_store(str(tmp_path / "rough.db"))
     search = submit_search(store, check_search(spec))
     victim = Victim(store.url, search.id, mode="inline", log=tmp_path / "log")
@@ -106,10 +89,7 @@ def test_thirty_kills_of_any_process_leave_the_undisturbed_history(tmp_path):
             workers={"max": 2},
             strategy={"sigma0": 0.25, "population_size": 6, "seed": round_number},
         )
-        calm_spec = spec.model_copy(
-            update={"engine": spec.engine.model_copy(update={"fake_seconds": 0})}
-        )
-        calm = _undisturbed(folder, calm_spec)
+        calm = undisturbed(folder, spec)
         store = open_store(str(folder / "rough.db"))
         search = submit_search(store, check_search(spec))
         victim = Victim(store.url, search.id, log=folder / "log")

@@ -10,8 +10,9 @@ import pytest
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.spec import SearchSpec, load_spec
 from evomerge.store import open_store
+from tests.faults.chaos import scored_twice
 from tests.faults.killing import Victim, shared_memory
-from tests.faults.test_kills import kill_until_finished, scored_twice
+from tests.faults.test_kills import kill_until_finished
 from tests.support import history
 
 

