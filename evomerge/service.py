@@ -13,6 +13,7 @@ from evomerge.errors import LeaseLostError, ResourceError, SpecError
 from evomerge.hub import local_folder, pin
 from evomerge.layout import read_index
 from evomerge.limits import Limits
+from evomerge.observe.watching import watching
 from evomerge.preflight import PreflightReport, preflight
 from evomerge.preflight.checks import bind_space
 from evomerge.spec import Budget, SearchSpec
@@ -117,10 +118,11 @@ def run_search(
     search = store.search(search_id)
     _refuse_ended(search)
     space = bind_space(search.spec, read_index(local_folder(search.spec.base_model)))
-    controller = Controller(
-        store, search, space, dispatcher, owner=make_owner(), listener=listener, startable=startable
-    )
-    return controller.run()
+    with watching(search, listener) as told:
+        controller = Controller(
+            store, search, space, dispatcher, owner=make_owner(), listener=told, startable=startable
+        )
+        return controller.run()
 
 
 def submit_detached(store: SQLStore, search_id: str, address: str) -> None:

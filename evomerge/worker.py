@@ -81,8 +81,10 @@ class Worker:
         Raises EngineError only where no engine can be started.
         """
         about = task.about or About("", 0)
-        fields = {"search": about.search, "candidate": about.candidate, "attempt": task.attempt}
-        with working_on(**fields), traces.span("attempt", about.carrier, split=task.split.value):
+        with (
+            working_on(search=about.search, candidate=about.candidate, attempt=task.attempt),
+            traces.span("attempt", about.carrier, split=task.split.value),
+        ):
             self._run(task)
         traces.flush()
 

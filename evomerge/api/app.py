@@ -14,7 +14,7 @@ from evomerge.api.limits import Limiter
 from evomerge.api.routes import answers, health, login, people, searches, steer, system, work
 from evomerge.api.settings import ServerSettings
 from evomerge.api.shield import Shield
-from evomerge.observe import Metrics
+from evomerge.observe.metrics import Metrics
 from evomerge.queue.scheduler import Scheduler
 from evomerge.resources import data_folder
 from evomerge.store import open_store

@@ -21,7 +21,7 @@ from fastapi import Depends, Request
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
 from evomerge.api.limits import Limiter, Streams
 from evomerge.api.settings import ServerSettings, is_loopback
-from evomerge.observe import Metrics
+from evomerge.observe.metrics import Metrics
 from evomerge.store import SQLStore
 from evomerge.store.access import Scope, TokenRecord
 from evomerge.store.types import SearchRecord
@@ -151,14 +151,15 @@ def _session(cookie: str, token: TokenRecord) -> Principal:
 def is_local_user(request: Request, here: Context) -> bool:
     """Whether a request without a token may pass as the local user's.
 
-    Only while the store has no tokens, on a server bound to loopback, from loopback, by a loopback
-    name (a web page whose name was made to point here sends its own), and through no proxy.
+    Only as long as no token was ever made (the end of the last one must open no door), on a server
+    bound to loopback, from loopback, by a loopback name (a web page whose name was made to point
+    here sends its own), and through no proxy.
     """
     host = request.url.hostname or ""
     direct = not any(name in request.headers for name in _PROXY_HEADERS)
     near = is_loopback(client_address(request)) and is_loopback(host.strip("[]"))
     alone = here.settings.loopback and not here.settings.proxied
-    return alone and near and direct and not here.store.has_tokens()
+    return alone and near and direct and not here.store.has_tokens(ever=True)
 
 
 def client_address(request: Request) -> str:

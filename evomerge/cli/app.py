@@ -22,6 +22,8 @@ from evomerge.cli import (
     soup,
     token,
 )
+from evomerge.telemetry import logs
+from evomerge.telemetry.logs import LogFormat, LogLevel
 
 app = typer.Typer(
     name="evomerge",
@@ -47,8 +49,17 @@ def _global(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Log to stderr: lines for people, or JSON."),
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None, typer.Option("--log-level", help="What is worth a line of the log.")
+    ] = None,
 ) -> None:
     """Evolutionary merge search for language models."""
+    if log_format or log_level or logs.wanted():
+        logs.configure_logs(log_format, log_level)
 
 
 app.command("demo", rich_help_panel=SEARCHING)(demo.demo)

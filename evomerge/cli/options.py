@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,27 @@ AddressOption = Annotated[
 ]
 InlineOption = Annotated[
     bool, typer.Option("--inline", help="One worker in this process, without Ray.")
+]
+
+
+def _use_sinks(given: list[str] | None) -> list[str] | None:
+    """The controller of this process's searches, or of one on a cluster, looks into the environment."""
+    if given:
+        from evomerge.observe.sinks.make import VARIABLE, check_sinks
+
+        check_sinks(given)
+        os.environ[VARIABLE] = ",".join(given)
+    return given
+
+
+SinkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sink",
+        callback=_use_sinks,
+        metavar="KIND:TARGET",
+        help="Also write to tensorboard:FOLDER, wandb:PROJECT or mlflow:URI; may be repeated.",
+    ),
 ]
 SearchFile = Annotated[Path, typer.Argument(metavar="FILE", help="The search file (YAML).")]
 SearchArgument = Annotated[

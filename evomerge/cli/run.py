@@ -16,6 +16,7 @@ from evomerge.cli.options import (
     SearchArgument,
     SearchFile,
     ServerOption,
+    SinkOption,
     StoreOption,
 )
 from evomerge.cli.output import Format, note, print_json, stderr
@@ -37,6 +38,7 @@ def run(
     store: StoreOption = None,
     inline: InlineOption = False,
     search_id: SearchIdOption = None,
+    sink: SinkOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Run a search here, on a local Ray or on the cluster at --address."""
@@ -64,6 +66,7 @@ def submit(
         int, typer.Option("--priority", min=-100, max=100, help="In the server's queue.")
     ] = 0,
     search_id: SearchIdOption = None,
+    sink: SinkOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Hand a search to a server or to a Ray cluster and return; it runs on without this terminal."""
@@ -125,6 +128,7 @@ def resume(
     detach: Annotated[
         bool, typer.Option("--detach", help="Give it to the cluster at --address and return.")
     ] = False,
+    sink: SinkOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Go on with a paused, failed or killed search where it stopped."""

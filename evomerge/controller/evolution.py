@@ -10,6 +10,7 @@ told as soon as it is final; no worker waits for another.
 """
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ from evomerge.controller.events import Note, PhaseStarted
 from evomerge.controller.ledger import Ledger
 from evomerge.controller.races import Rivals
 from evomerge.controller.start import GIVEN_LABEL, Start
+from evomerge.controller.tracing import CandidateTraces
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
 from evomerge.space import Genome, SearchSpace
@@ -63,6 +65,7 @@ class Evolution:
         self._told = 0
         self._outstanding: dict[int, CandidateRecord] = {}
         self._ended: dict[int, EvaluationRecord] = {}
+        self._traces = CandidateTraces(ledger.search.id)
         for known in start.known:
             self._strategy.tell(known.genome, known.observation)
         for row in baselines:
@@ -116,12 +119,14 @@ class Evolution:
         room = self._strategy.population_size if self._barrier else self._ledger.scheduler.free
         asked: list[NewCandidate] = []
         reason = None
+        begin = time.perf_counter()
         while len(asked) < room and (reason := self._refusal(len(asked))) is None:
             asked.append(self._ask(len(asked)))
         if not asked:
             return reason
         # In one transaction: a population that a kill cut in two would be another history.
         candidates = self._add(asked)
+        self._traces.asked(candidates, time.perf_counter() - begin)
         for evaluation in self._ledger.request(candidates, Split.SEARCH):
             self._ledger.schedule(evaluation)
         return reason
@@ -163,10 +168,10 @@ class Evolution:
         if self._barrier and len(self._ended) < len(self._outstanding):
             return
         order = list(self._outstanding if self._barrier else self._ended)
-        losses = {
-            candidate_id: self._tell(self._outstanding[candidate_id]) for candidate_id in order
-        }
-        self._ledger.mark_told(losses)
+        candidates = [self._outstanding[candidate_id] for candidate_id in order]
+        begin = time.perf_counter()
+        self._ledger.mark_told({candidate.id: self._tell(candidate) for candidate in candidates})
+        self._traces.told(candidates, time.perf_counter() - begin)
 
     def _tell(self, candidate: CandidateRecord) -> float:
         """Tell the strategy one result; returns the loss that the store remembers."""

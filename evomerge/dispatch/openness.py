@@ -80,7 +80,7 @@ def dashboard(url: str) -> Door:
 def _knock(address: str) -> int:
     import socket
 
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     host, _, port = address.rpartition(":")
     try:

@@ -6,6 +6,7 @@ asks regularly adds up small windows instead of reading everything again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, Double, and_, case, func, select, type_coerce
 
@@ -86,7 +87,7 @@ class Activity(Transactions):
         ended = type_coerce(Attempt.finished_at, Double)
         window = and_(ended > after, ended <= until)
         statuses = select(Attempt.status, func.count()).where(window).group_by(Attempt.status)
-        columns = [func.count(Attempt.tokens), func.sum(Attempt.tokens)]
+        columns: list[Any] = [func.count(Attempt.tokens), func.sum(Attempt.tokens)]
         for seconds in _SECONDS.values():
             columns.append(func.sum(seconds))
             columns += [func.sum(case((seconds <= limit, 1), else_=0)) for limit in limits]
@@ -118,12 +119,12 @@ def _evaluations(db: Connection) -> dict[tuple[str, str], int]:
     return found
 
 
-def _documents(db: Connection, window: object) -> int:
+def _documents(db: Connection, window: Any) -> int:
     """Documents answered, over all tasks; from scores, which stay when outcomes are archived."""
     query = (
         select(func.sum(Score.n))
         .select_from(Attempt)
         .join(Score, Score.evaluation_id == Attempt.evaluation_id)
-        .where(window, Attempt.status == "scored", Score.headline.is_(True))  # type: ignore[arg-type]
+        .where(window, Attempt.status == "scored", Score.headline.is_(True))
     )
     return int(db.scalar(query) or 0)

@@ -5,12 +5,13 @@ import os
 from evomerge.telemetry.logs import FORMAT_VARIABLE, LEVEL_VARIABLE
 from evomerge.telemetry.traces import VARIABLE
 
+SINKS = "EVOMERGE_SINKS"
 _OF_OPENTELEMETRY = "OTEL_"
 
 
 def variables() -> dict[str, str]:
     """Their names and values here."""
-    names = (FORMAT_VARIABLE, LEVEL_VARIABLE, VARIABLE)
+    names = (FORMAT_VARIABLE, LEVEL_VARIABLE, VARIABLE, SINKS)
     return {
         name: value
         for name, value in os.environ.items()

@@ -16,6 +16,7 @@ from evomerge.telemetry.context import current
 from evomerge.telemetry.redact import redact
 
 LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 FORMAT_VARIABLE, LEVEL_VARIABLE = "EVOMERGE_LOG_FORMAT", "EVOMERGE_LOG_LEVEL"
 ROOT = "evomerge"
 _MARK = "_evomerge_handler"
@@ -59,13 +60,13 @@ def configure_logs(
 
     Args:
         format, level: where not given, EVOMERGE_LOG_FORMAT and EVOMERGE_LOG_LEVEL decide, else `text`
-            and `warning`. What is given is also written there, so that processes started from here do
+            and `info`. What is given is also written there, so that processes started from here do
             the same.
 
     Raises ValueError for an unknown format or level.
     """
     chosen = format or os.environ.get(FORMAT_VARIABLE) or "text"
-    threshold = (level or os.environ.get(LEVEL_VARIABLE) or "warning").upper()
+    threshold = (level or os.environ.get(LEVEL_VARIABLE) or "info").upper()
     formatters = {"text": TextFormatter, "json": JsonFormatter}
     if chosen not in formatters:
         raise ValueError(f"unknown log format {chosen!r}: text or json")

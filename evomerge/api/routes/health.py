@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from evomerge.api.context import Here, Principal
 from evomerge.api.openapi import READ
-from evomerge.observe import readiness
+from evomerge.observe.health import readiness
 from evomerge.observe.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["health"])
