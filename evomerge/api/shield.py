@@ -4,6 +4,7 @@ Plain ASGI, outermost: the Host header against the list, the size of the body, t
 then the headers that keep browsers from doing harm.
 """
 
+import asyncio
 import time
 from typing import Any
 
@@ -19,6 +20,7 @@ CSP = (
     "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
 )
+_BODY_SECONDS = 30.0
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _HEADERS = {
     "Content-Security-Policy": CSP,
@@ -56,11 +58,12 @@ class Shield:
         request = Request(scope, receive)
         try:
             self._check(request)
+            whole = await _read_body(receive, self._here.settings.max_body)
         except ApiError as error:
             refusal = answer(request, error.status, content_of(error), error.headers)
             await refusal(scope, receive, sending)
             return
-        await self._app(scope, _Measured(receive, self._here.settings.max_body), sending)
+        await self._app(scope, whole, sending)
 
     def _check(self, request: Request) -> None:
         _check_host(request.headers, self._here)
@@ -81,18 +84,28 @@ class Shield:
         return sending
 
 
-class _Measured:
-    """`receive` that stops a body which is longer than it said, or said nothing."""
+async def _read_body(receive: Receive, most: int) -> Receive:
+    """The whole body, read before anything else happens, so that none is longer or slower than allowed.
 
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._most, self._read = receive, most, 0
+    Gives a `receive` that hands it on.
+    """
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while (message := await receive())["type"] == "http.request":
+                body += message.get("body", b"")
+                if len(body) > most:
+                    raise _too_long(most)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError as error:
+        raise ApiError(408, "the body takes too long", remedy="send it again") from error
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._read += len(message.get("body", b""))
-        if self._read > self._most:
-            raise _too_long(self._most)
-        return message
+    async def receive_again() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return receive_again
 
 
 def _check_host(headers: Headers, here: Context) -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError
@@ -84,10 +84,11 @@ class Tokens(Transactions):
         return found
 
     @reads
-    def has_tokens(self, db: Connection) -> bool:
-        """Whether any token is good now."""
-        query = select(func.count()).select_from(Token)
-        return bool(db.scalar(query.where(Token.parent.is_(None), *_good(Token))))
+    def has_tokens(self, db: Connection, *, ever: bool = False) -> bool:
+        """Whether any token is good now; or with `ever`, whether one was ever made."""
+        conditions = () if ever else _good(Token)
+        query = select(Token.id).where(Token.parent.is_(None), *conditions).limit(1)
+        return db.scalar(query) is not None
 
     @reads
     def _good_token(self, db: Connection, token_id: str, given: str) -> TokenRecord | None:
