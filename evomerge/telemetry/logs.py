@@ -91,7 +91,11 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     """Context, then what the record itself brings (`extra=`), then the active span's ids."""
     from evomerge.telemetry.traces import span_ids
 
-    own = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    own = {
+        name: value
+        for name, value in vars(record).items()
+        if name not in _STANDARD and not name.startswith("_")  # libraries mark records of their own
+    }
     return {**current(), **own, **span_ids()}
 
 
