@@ -78,6 +78,8 @@ class Exporter:
 
     def _settle(self, ended: Ended) -> None:
         words = ended.words or f"its process died (exit code {ended.code})"
+        if "Traceback" in words:  # the whole of it is in the file; people get what it comes to
+            words = f"a fault in evomerge: {words.splitlines()[-1]}"
         error = None if ended.code == 0 else words[-1000:]
         self._store.end_export(self._server, _number(ended.name), error)
 

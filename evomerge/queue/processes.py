@@ -40,6 +40,7 @@ class Processes:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder, self._environment = folder, dict(environment)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._begins: dict[str, int] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
@@ -50,6 +51,7 @@ class Processes:
     def start(self, name: str, module: str, arguments: Sequence[str]) -> None:
         """Run `python -m module arguments` under a name."""
         with self._file(name) as words:
+            self._begins[name] = words.tell()
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 env={**os.environ, **self._environment},
@@ -90,7 +92,7 @@ class Processes:
     def _words(self, name: str) -> str:
         with self._path(name).open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL))
+            file.seek(max(self._begins[name], file.tell() - _TAIL))
             return file.read().decode("utf-8", "replace").strip()
 
     def _path(self, name: str) -> Path:

@@ -52,10 +52,12 @@ class World:
         return make_app(self.url, ServerSettings(**{**settings, **changes}), schedule=schedule)
 
     @contextmanager
-    def client(self, who: str | None = "ada submit", **changes: Any) -> Iterator[TestClient]:
+    def client(
+        self, who: str | None = "ada submit", *, schedule: bool = False, **changes: Any
+    ) -> Iterator[TestClient]:
         """As if from this machine; `who`: owner and scope, None: without a token."""
         headers = {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
-        app = self.app(**changes)
+        app = self.app(schedule=schedule, **changes)
         with TestClient(
             app,
             base_url=HOST,
