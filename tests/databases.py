@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,22 @@ def _connected(url: str) -> psycopg.Connection:
         return psycopg.connect(url, autocommit=True)
 
 
+@contextmanager
+def fresh_schema(server: str) -> Iterator[str]:
+    """The URL of an empty schema, which is dropped in the end."""
+    schema = f"test_{os.getpid()}_{next(_schemas)}"
+    with _connected(server) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}")
+        mark = "&" if "?" in server else "?"
+        yield f"{server}{mark}options=-csearch_path%3D{schema}"
+        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """An empty schema of its own."""
-    schema = f"test_{os.getpid()}_{next(_schemas)}"
-    with _connected(postgres_server) as connection:
-        connection.execute(f"CREATE SCHEMA {schema}")
-        mark = "&" if "?" in postgres_server else "?"
-        yield f"{postgres_server}{mark}options=-csearch_path%3D{schema}"
-        connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    with fresh_schema(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ class Courses(Transactions):
     def leading(
         self, db: Connection, search_id: str, limit: int
     ) -> list[tuple[int, EvaluationRecord]]:
-        """The evaluations of the best fitness on the search split with their candidates' numbers."""
+        """The evaluations of the best fitness on the search split, best first, with the numbers of
+        their candidates."""
         ranked = (
             select(Evaluation.id)
             .where(
@@ -62,9 +63,9 @@ class Courses(Transactions):
             .order_by(Evaluation.violation, Evaluation.fitness.desc(), Evaluation.id)
             .limit(limit)
         )
-        ids = list(db.scalars(ranked))
-        query = evaluation_query(Evaluation.id.in_(ids)).add_columns(Candidate.number)
-        rows = db.execute(query).all()
+        place = {key: number for number, key in enumerate(db.scalars(ranked))}
+        query = evaluation_query(Evaluation.id.in_(place)).add_columns(Candidate.number)
+        rows = sorted(db.execute(query), key=lambda row: place[row.id])
         scores = scores_where(db, Score.evaluation_id.in_([row.root for row in rows]))
         return [(row.number, evaluation_record(row, scores[row.root])) for row in rows]
 
