@@ -159,9 +159,16 @@ class EngineSpec(Frozen):
     """None: eager on a CPU, CUDA graphs on a GPU."""
     models_on: Literal["auto", "device", "pinned", "mapped"] = "auto"
     """Where base and experts lie: on the GPU, in pinned memory, or in mapped files."""
+    rank_memory_gib: float | None = Field(None, ge=0)
+    """Host memory for DELLA's ranks, a byte for an entry and expert; None: a quarter of what is free."""
     trust_remote_code: bool = False
     fake_seconds: float = Field(0.0, ge=0)
     """How long the fake engine takes for a candidate."""
+
+    @property
+    def rank_bytes(self) -> int | None:
+        """`rank_memory_gib` in bytes."""
+        return None if self.rank_memory_gib is None else int(self.rank_memory_gib * 2**30)
 
 
 class CalibrationSpec(Frozen):

@@ -52,6 +52,7 @@ class HFEvaluator:
             device=self.wrapper.device,
             vocabulary_from=spec.base_model,
             models_on=spec.engine.models_on,
+            rank_memory=spec.engine.rank_bytes,
         )
         self.suite = TaskSuite(spec.objective, HFModel(self.wrapper), layout_of(spec))
 

@@ -52,8 +52,9 @@ class VLLMEvaluator:
         from evomerge.evaluation.self_test import check_engine
         from evomerge.evaluation.vllm_scoring import VLLMModel
 
-        given = json.dumps(self._folders), json.dumps(self._layers), self._spec.engine.models_on
-        self.dtype = str(self._call("open", *given))
+        engine = self._spec.engine
+        given = json.dumps(self._folders), json.dumps(self._layers), engine.models_on
+        self.dtype = str(self._call("open", *given, json.dumps(engine.rank_bytes)))
         check_engine(self, self._spec, self._folders)
         self._model = VLLMModel(self.wrapper, lambda: self._call("forward_seconds"))
         self.suite = TaskSuite(self._spec.objective, self._model, layout_of(self._spec))

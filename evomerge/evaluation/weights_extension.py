@@ -48,17 +48,27 @@ class MergeExtension:
     device: torch.device
 
     def evomerge_open(
-        self, models_json: str, layers_json: str = "null", models_on: ModelsOn = "auto"
+        self,
+        models_json: str,
+        layers_json: str = "null",
+        models_on: ModelsOn = "auto",
+        rank_memory_json: str = "null",
     ) -> str:
         """Map the models `{name: folder}`, base first; returns the engine's parameter dtype.
 
         With a number of layers the engine has room for them, and recipes may have fewer.
-        `models_on`: where the models are kept.
+        `models_on`: where the models are kept. `rank_memory_json`: bytes for ranks, see `MergeSource`.
         """
         folders: Mapping[str, str] = json.loads(models_json)
         models = {name: Path(folder) for name, folder in folders.items()}
         base = next(iter(models))
-        source = MergeSource(models, device=self.device, vocabulary_from=base, models_on=models_on)
+        source = MergeSource(
+            models,
+            device=self.device,
+            vocabulary_from=base,
+            models_on=models_on,
+            rank_memory=json.loads(rank_memory_json),
+        )
         self._evomerge_source = source
         own = source.checkpoints[base].index.num_layers
         self._evomerge_room: int | None = json.loads(layers_json)

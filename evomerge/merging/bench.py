@@ -14,6 +14,7 @@ from evomerge.merging.measure import all_finite
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.placement import ModelsOn, Residence, choose, free_room
 from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.rank_store import RankStore
 from evomerge.merging.rebuilt import RebuiltCheckpoint
 from evomerge.merging.reordered import reorder
 from evomerge.merging.statistics import StatisticsCache
@@ -84,6 +85,7 @@ class Benches:
         self,
         models: OpenModels,
         cache: StatisticsCache,
+        ranks: RankStore,
         notify: Notify,
         *,
         tables: bool,
@@ -93,6 +95,7 @@ class Benches:
     ) -> None:
         self._models = models
         self._cache = cache
+        self._ranks = ranks
         self._notify = notify
         self._tables = tables
         self._vocabulary_from = vocabulary_from
@@ -107,7 +110,7 @@ class Benches:
         if key not in self._known:
             aligned = align(recipe, self._models, self._notify, self._vocabulary_from)
             aligned = reorder(recipe, aligned, self._cache)
-            knobs = KnobMaker(aligned.checkpoints, self._cache, tables=self._tables)
+            knobs = KnobMaker(aligned.checkpoints, self._cache, self._ranks, tables=self._tables)
             self._known[key] = Bench(aligned, knobs, self._reside())
         return self._known[key]
 
@@ -118,6 +121,7 @@ class Benches:
     def clear(self) -> None:
         """Let go of the models."""
         self._known.clear()
+        self._ranks.clear()
         self._residence = None
 
     def _reside(self) -> Residence:

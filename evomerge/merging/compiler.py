@@ -12,7 +12,11 @@ from pathlib import Path
 
 from evomerge.resources import cache_folder
 
-_FLAGS = ("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_FLAGS = (
+    *("-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"),
+    # Loop bodies of 400 instructions are longer than what a processor looks ahead.
+    "-fschedule-insns",
+)
 _NATIVE = ("-march=native", "-mprefer-vector-width=512")
 
 

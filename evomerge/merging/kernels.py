@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evomerge.merging.masks import hash_31
+from evomerge.merging.masks import hash_32, int32, is_below, key_at
 from evomerge.methods import get_method
 from evomerge.methods.arithmetic import linear_kernel, sum_kernel
 from evomerge.methods.base import Inputs, Kernel
 
 Step = Callable[..., Tensor]
 FLOATS_PER_MODEL = 6
-INTS_PER_MODEL = 5
+INTS_PER_MODEL = 6
 
 
 class Select(StrEnum):
@@ -35,6 +35,8 @@ class Select(StrEnum):
     """Those between two thresholds."""
     HASH = "hash"
     """Those whose index hashes below a limit."""
+    RANK = "rank"
+    """Those whose index hashes below a limit that grows with their level, which comes in beside the delta."""
     MASK = "mask"
     """Those that a mask names, which comes in beside the delta."""
 
@@ -75,7 +77,10 @@ NOTHING = Cut(float("inf"), 0)
 
 @dataclass(frozen=True)
 class Knobs:
-    """The scalars of one model on one tensor: kept is what is above `low` and not above `high`."""
+    """The scalars of one model on one tensor: kept is what is above `low` and not above `high`.
+
+    An entry that is kept by chance is so with `limit` + `step` · its level, in units of 2^-32.
+    """
 
     weight: float
     coefficient: float
@@ -83,6 +88,7 @@ class Knobs:
     high: Cut = NOTHING
     limit: int = 0
     key: tuple[int, int] = (0, 0)
+    step: int = 0
 
 
 def pack_floats(models: Sequence[Knobs], divisor: float, scale: float) -> Tensor:
@@ -106,25 +112,23 @@ def _next(threshold: float) -> float:
 
 
 def pack_ints(models: Sequence[Knobs], start: int, count: int) -> Tensor:
-    """int32 [5 N + 1] for the chunk at `start`: cutoffs in the chunk, limit, keys; then `start`.
+    """int32 [6 N + 1] for the chunk at `start`: cutoffs in it, limit, keys, step; then `start`.
 
     `start` is a multiple of the power-of-two chunk size, so its upper half is one for the chunk and
-    can be folded into the second key.
+    is folded into the keys.
     """
-    high = start >> 32
     own = [
         value
         for knobs in models
         for value in (
             min(max(knobs.low.cutoff - start, 0), count),
             min(max(knobs.high.cutoff - start, 0), count),
-            knobs.limit,
-            knobs.key[0],
-            knobs.key[1] ^ high,
+            int32(knobs.limit),
+            *key_at(knobs.key, start >> 32),
+            int32(knobs.step),
         )
     ]
-    low = start & 0xFFFFFFFF
-    return torch.tensor([*own, low - (1 << 32) if low >> 31 else low], dtype=torch.int32)
+    return torch.tensor([*own, int32(start)], dtype=torch.int32)
 
 
 def kernel_of(variant: Variant) -> Kernel:
@@ -139,7 +143,8 @@ def make_step(variant: Variant) -> Step:
 
     Writes the merged chunk to `out_C` in its dtype; returns the largest magnitude before rounding
     (NaN where one occurs), 0-d fp32. `masks` has a tensor [C] for each model that is selected by
-    mask: bool, or factors in fp32. `index_C` is int32 0 … C−1, or None to make it on the way.
+    mask (bool, or factors in fp32) or by rank (levels in uint8). `index_C` is int32 0 … C−1, or
+    None to make it on the way.
     """
     kernel = kernel_of(variant)
 
@@ -194,8 +199,10 @@ def _keeps(
             keeps.append(None)
         elif select is Select.MASK:
             keeps.append(masks[i])
-        elif select is Select.HASH:
-            keeps.append(hash_31(index_C + ints[-1], own[3], own[4]) <= own[2])
+        elif select in {Select.HASH, Select.RANK}:
+            level_C = masks[i]
+            limit = own[2] if level_C is None else own[2] + own[5] * level_C.to(torch.int32)
+            keeps.append(is_below(hash_32(index_C + ints[-1], own[3], own[4]), limit))
         else:
             keep_C = _above(delta_C, index_C, scalars[2], scalars[3], own[0])
             if select is Select.BAND:

@@ -11,6 +11,7 @@ from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.kernels import Knobs, Select
 from evomerge.merging.measure import inner_products
 from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.rank_store import RankStore
 from evomerge.merging.selection import Selector
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.methods import Measured, Method, get_method
@@ -25,7 +26,8 @@ class Scalars:
     """All that is known of one tensor before its merge.
 
     `lines`: instead of one weight a model one for each row (`axis` −1) or column (0), [R, N].
-    `masks`: for each model the entries that take part, flat, where its knobs do not say it.
+    `masks`: for each model the entries that take part, or their levels, flat, where its knobs do not
+        say it.
     """
 
     models: tuple[Knobs, ...]
@@ -47,13 +49,18 @@ class KnobMaker:
     """
 
     def __init__(
-        self, checkpoints: Mapping[str, Checkpoint], cache: StatisticsCache, *, tables: bool = True
+        self,
+        checkpoints: Mapping[str, Checkpoint],
+        cache: StatisticsCache,
+        ranks: RankStore,
+        *,
+        tables: bool = True,
     ) -> None:
         self._checkpoints = checkpoints
         self._cache = cache
         self._totals: dict[tuple[int, tuple[str, ...]], NDArray[np.float64]] = {}
         self._plans: dict[int, Sequence[Layout]] = {}
-        self._selector = Selector(checkpoints, cache, tables=tables)
+        self._selector = Selector(checkpoints, cache, ranks, tables=tables)
 
     def scalars(self, recipe: Recipe, plan: TensorPlan, layouts: Sequence[Layout]) -> Scalars:
         """The scalars of one tensor of a recipe, whose tensors are `layouts`."""

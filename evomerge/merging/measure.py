@@ -160,38 +160,33 @@ class Delta:
         table["kept"] = np.cumsum(sums[: GRID + 1])
         return table
 
-    def ranked_mask(
-        self, density: float, epsilon: float, key: tuple[int, int], room: str = "mask"
-    ) -> tuple[Tensor, float]:
-        """DELLA's mask (bool, flat) and the share of the L1 norm that it keeps.
-
-        The mask lies in the scratch memory named `room`, until that is used again.
-        """
+    def levels(self, out: NDArray[np.uint8]) -> float:
+        """Write the level of each entry's rank within its row, flat; their mean, weighted by magnitude."""
         columns, library = self.columns, self._library()
-        if library is None or columns < 2:
+        if library is None or not 2 <= columns < _MANY:
             bits = self.bits()
-            chance = row_masks.chances(bits, columns, density, epsilon)
-            mask = row_masks.ranked_mask(bits, chance, key)
-            share = share_of(thresholds.norm_of(bits, mask), thresholds.norm_of(bits))
-            return torch.from_numpy(mask), share
-        kept = torch.from_numpy(scratch(room, self.numel, np.uint8))
-        rows = self.numel // columns
-        norms, keys = np.zeros((rows, 2)), np.array(key, np.int32)
-        low, step = np.float32(density - epsilon), np.float32(2 * epsilon / (columns - 1))
+            out[:] = row_masks.levels(bits, columns)
+            total = thresholds.norm_of(bits)
+            sizes = bits.view(np.float32).astype(np.float64)
+            return float(sizes @ out) / total if total > 0 else 0.0
+        norms = np.zeros((self.numel // columns, 2))
 
         def work(span: tuple[int, int]) -> bool:
             first, last = (edge // columns for edge in span)
-            given = (ctypes.c_float(float(low)), ctypes.c_float(float(step)), _at(keys))
-            return bool(
-                library.ranked(
-                    self._ref(), columns, first, last, *given, kept.data_ptr(), _at(norms)
-                )
-            )
+            given = columns, first, last, _at(out), _at(norms)
+            return bool(library.levels(self._ref(), *given))
 
         if not all(run_all(work, even_spans(self.numel, columns))):
-            raise MemoryError("no memory for the rows of a mask")
-        total, left = norms.sum(axis=0)
-        return kept.view(torch.bool), share_of(float(left), float(total))
+            raise MemoryError("no memory for the ranks of a row")
+        total, weighted = norms.sum(axis=0)
+        return float(weighted / total) if total > 0 else 0.0
+
+    def ranked_share(
+        self, levels: NDArray[np.uint8], chances: row_masks.Chances, key: tuple[int, int]
+    ) -> float:
+        """The share of the L1 norm that a mask by rank keeps."""
+        bits, mask = self.bits(), row_masks.ranked_mask(levels, chances, key)
+        return share_of(thresholds.norm_of(bits, mask), thresholds.norm_of(bits))
 
     def _narrowed(self, library: ctypes.CDLL, keep: int) -> Cut:
         """The cut, looked for between two bounds that a sample gives; by bins where they miss it."""
@@ -345,11 +340,11 @@ def library() -> ctypes.CDLL | None:
     found.collect.argtypes = [delta, long, long, ctypes.c_uint32, ctypes.c_uint32, *[here] * 3]
     found.collect.restype = long
     found.band_norms.argtypes = [delta, long, long, long, here, here, here]
-    found.hash_norms.argtypes = [delta, long, long, long, half, here, here]
+    found.hash_norms.argtypes = [delta, long, long, long, ctypes.c_uint32, here, here]
     found.hash_sums.argtypes = [delta, long, long, here, here]
     found.nth.argtypes = [here, here, long, long, here, here, here]
     found.table.argtypes = [delta, long, here, half, *[here] * 6]
-    found.ranked.argtypes = [delta, long, long, long, ctypes.c_float, ctypes.c_float, *[here] * 3]
-    found.ranked.restype = half
+    found.levels.argtypes = [delta, long, long, long, here, here]
+    found.levels.restype = half
     found.dots.argtypes = [here, here, half, here, half, long, long, long, here]
     return found

@@ -1,10 +1,20 @@
-"""C source of the passes that measure deltas: cuts, tables of cuts, masks by rank, norms, inner products.
+"""C source of the passes that measure deltas: cuts, tables of cuts, levels by rank, norms, inner products.
 
 `thresholds` and `row_masks` define what these compute, in numpy. Everything streams: a block of entries
 is widened to fp32 in the first-level cache and used there; no delta is ever stored.
 """
 
-SOURCE = r"""
+from evomerge.merging.masks import EVEN, FIRST, ODD, SECOND, UPPER_FIRST, UPPER_SECOND
+
+SOURCE = f"""\
+#define FIRST {FIRST:#x}u
+#define SECOND {SECOND:#x}u
+#define EVEN {EVEN:#x}u
+#define ODD {ODD:#x}u
+#define UPPER_FIRST {UPPER_FIRST:#x}u
+#define UPPER_SECOND {UPPER_SECOND:#x}u
+"""
+SOURCE += r"""
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +27,19 @@ typedef struct { const void *base, *model; int32_t base_code, model_code; } delt
 
 static inline float as_float(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 static inline uint32_t as_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
-static inline uint32_t mix(uint32_t x) {
-    x = (x ^ (x >> 16)) * 0x21f0aaadu;
-    x = (x ^ (x >> 15)) * 0x735a2d97u;
-    return x ^ (x >> 15);
-}
-static inline int32_t hash_31(int64_t i, const int32_t *key) {
-    uint32_t first = (uint32_t)key[0], second = (uint32_t)key[1] ^ (uint32_t)(i >> 32);
-    return (int32_t)(mix(mix((uint32_t)i ^ first) ^ second) >> 1);
+/* The hashes in [0, 2^32) of n entries from `at` on, which have one upper half of their index. */
+static void hashes(int64_t at, int64_t n, const int32_t *key, uint32_t *restrict out)
+{
+    const uint32_t upper = (uint32_t)(at >> 32);
+    const uint32_t first = (uint32_t)key[0] ^ upper * UPPER_FIRST;
+    const uint32_t second = (uint32_t)key[1] ^ upper * UPPER_SECOND;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t index = (uint32_t)(at + i);
+        uint32_t x = (index >> 1) ^ first;
+        x = (x ^ (x >> 16)) * FIRST;
+        x = (x ^ (x >> 15) ^ second) * SECOND;
+        out[i] = (x ^ (x >> 15)) * (index & 1u ? ODD : EVEN);
+    }
 }
 
 int32_t knows_half(void)
@@ -215,30 +230,31 @@ void band_norms(const delta_t *d, int64_t from, int64_t to, int64_t block, const
 }
 
 /* L1 norms of the whole delta and of a random part of it; one pair for each block. */
-void hash_norms(const delta_t *d, int64_t from, int64_t to, int64_t block, int32_t limit,
+void hash_norms(const delta_t *d, int64_t from, int64_t to, int64_t block, uint32_t limit,
                 const int32_t *key, double *out)
 {
-    uint32_t u[WIDTH];
+    uint32_t u[WIDTH], hash[WIDTH];
     for (int64_t start = from; start < to; start += block, out += 2) {
         int64_t end = to - start < block ? to : start + block;
         out[0] = out[1] = 0;
         EACH_BLOCK(start, end) {
             sizes(d, at, n, u);
             out[0] += total(u, n);
-            for (int64_t i = 0; i < n; i++) u[i] = hash_31(at + i, key) <= limit ? u[i] : 0;
+            hashes(at, n, key, hash);
+            for (int64_t i = 0; i < n; i++) u[i] = hash[i] < limit ? u[i] : 0;
             out[1] += total(u, n);
         }
     }
 }
 
-/* Sums of sizes by the grid row of an entry's hash: sums[1 + hash * rows >> 31]. */
+/* Sums of sizes by the grid row of an entry's hash: sums[1 + hash * rows >> 32]. */
 void hash_sums(const delta_t *d, int64_t count, int64_t rows, const int32_t *key, double *sums)
 {
     uint32_t u[WIDTH], row[WIDTH];
     EACH_BLOCK(0, count) {
         sizes(d, at, n, u);
-        for (int64_t i = 0; i < n; i++) row[i] = (uint32_t)(((int64_t)hash_31(at + i, key) * rows) >> 31);
-        for (int64_t i = 0; i < n; i++) sums[1 + row[i]] += as_float(u[i]);
+        hashes(at, n, key, row);
+        for (int64_t i = 0; i < n; i++) sums[1 + ((uint64_t)row[i] * (uint64_t)rows >> 32)] += as_float(u[i]);
     }
 }
 
@@ -319,66 +335,88 @@ void table(const delta_t *d, int64_t count, int64_t *keeps, int32_t targets, flo
     }
 }
 
-enum { FINE = 17, SPAN = 1024 };
+enum { FINE = 17, SPAN = 1024, TOP = 255 };
 
-/* Masks by rank within a row: an entry is kept where its hash is below low + step * rank. The bin of an
-   entry in the row's histogram says its rank to within the bin, which mostly decides; where it does not,
-   the bin's entries are counted.
-   norms: for each row the L1 norm of all and of what is kept. Returns 0 where memory is short. */
+/* Levels by rank within a row, 0 for the smallest: see row_masks.level. The bin of an entry in the row's
+   histogram says its rank to within the bin, which mostly decides; where it does not, the bin is sorted.
+   norms: for each row the L1 norm, and the same weighted by levels. Returns 0 where memory is short. */
 static inline uint32_t bin_of(uint32_t u, uint32_t floor)
 {
     uint32_t b = u >> FINE;
     return b > floor ? b - floor : 0;
 }
 
-int32_t ranked(const delta_t *d, int64_t columns, int64_t first, int64_t last, float low, float step,
-               const int32_t *key, uint8_t *mask, double *norms)
+static double weighted(const uint32_t *u, const uint8_t *weight, int64_t n)
 {
-    uint32_t *u = malloc(4 * (size_t)columns), *sorted = malloc(4 * (size_t)columns);
-    uint32_t *place = malloc(4 * (size_t)columns), *unsure = malloc(4 * (size_t)columns);
-    float *uniform = malloc(4 * (size_t)columns);
-    int32_t done = u && sorted && place && unsure && uniform;
+    double lanes[LANES] = {0}, sum = 0;
+    int64_t whole = n / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int k = 0; k < LANES; k++) lanes[k] += (double)as_float(u[i + k]) * weight[i + k];
+    for (int64_t i = whole; i < n; i++) lanes[i - whole] += (double)as_float(u[i]) * weight[i];
+    for (int k = 0; k < LANES; k++) sum += lanes[k];
+    return sum;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void sort(uint64_t *keys, int64_t n)
+{
+    int64_t i = 1;
+    while (i < n && keys[i - 1] <= keys[i]) i++;
+    if (i >= n) return; /* as equal ones are */
+    if (n > 64) {
+        qsort(keys, (size_t)n, 8, by_key);
+        return;
+    }
+    for (; i < n; i++) {
+        const uint64_t key = keys[i];
+        int64_t j = i;
+        for (; j > 0 && keys[j - 1] > key; j--) keys[j] = keys[j - 1];
+        keys[j] = key;
+    }
+}
+
+int32_t levels(const delta_t *d, int64_t columns, int64_t first, int64_t last, uint8_t *found,
+               double *norms)
+{
+    uint32_t *u = malloc(4 * (size_t)columns);
+    uint64_t *keys = malloc(8 * (size_t)columns); /* size and place in the row, bin by bin */
+    uint8_t *of = malloc((size_t)columns);
+    int32_t done = u && keys && of;
+    for (int64_t rank = 0; done && rank < columns; rank++)
+        of[rank] = (uint8_t)((2 * TOP * rank + columns - 1) / (2 * (columns - 1)));
     for (int64_t row = first; done && row < last; row++) {
         const int64_t from = row * columns;
+        uint8_t *own = found + from, level[SPAN];
         uint32_t most = 0, before[SPAN + 1] = {0}, next[SPAN];
-        float surely[SPAN], perhaps[SPAN];
         EACH_BLOCK(from, from + columns) sizes(d, at, n, u + (at - from));
         for (int64_t i = 0; i < columns; i++) most = u[i] > most ? u[i] : most;
-        for (int64_t i = 0; i < columns; i++)
-            uniform[i] = (float)hash_31(from + i, key) * 0x1p-31f;
-        norms[2 * row] = total(u, columns);
         const uint32_t floor = most >> FINE < SPAN ? 0 : (most >> FINE) - (SPAN - 1);
         for (int64_t i = 0; i < columns; i++) before[1 + bin_of(u[i], floor)]++;
         for (int b = 0; b < SPAN; b++) {
             next[b] = before[b];
             before[b + 1] += before[b];
-            surely[b] = low + step * (float)before[b];
-            perhaps[b] = low + step * (float)(before[b + 1] - 1);
+            level[b] = before[b] < columns ? of[before[b]] : 0;
         }
-        for (int64_t i = 0; i < columns; i++) {
-            place[i] = next[bin_of(u[i], floor)]++;
-            sorted[place[i]] = u[i];
-        }
-        /* Without a branch: what is kept or not is a coin's toss, which processors guess badly. */
-        int64_t open = 0;
         for (int64_t i = 0; i < columns; i++) {
             const uint32_t b = bin_of(u[i], floor);
-            const uint8_t keep = uniform[i] < surely[b];
-            mask[from + i] = keep;
-            unsure[open] = (uint32_t)i;
-            open += (uniform[i] < perhaps[b]) & !keep;
+            keys[next[b]++] = (uint64_t)u[i] << 32 | (uint32_t)i;
+            own[i] = level[b];
         }
-        for (int64_t k = 0; k < open; k++) {
-            const uint32_t i = unsure[k], b = bin_of(u[i], floor);
-            uint32_t rank = before[b];
-            for (uint32_t j = before[b]; j < place[i]; j++) rank += sorted[j] <= u[i];
-            for (uint32_t j = place[i]; j < before[b + 1]; j++) rank += sorted[j] < u[i];
-            mask[from + i] = uniform[i] < low + step * (float)rank;
+        for (int b = 0; b < SPAN; b++) {
+            const uint32_t start = before[b], end = before[b + 1];
+            if (start == end || of[end - 1] == level[b]) continue;
+            sort(keys + start, end - start);
+            for (uint32_t rank = start; rank < end; rank++) own[(uint32_t)keys[rank]] = of[rank];
         }
-        for (int64_t i = 0; i < columns; i++) u[i] = mask[from + i] ? u[i] : 0;
-        norms[2 * row + 1] = total(u, columns);
+        norms[2 * row] = total(u, columns);
+        norms[2 * row + 1] = weighted(u, own, columns);
     }
-    free(u); free(sorted); free(place); free(unsure); free(uniform);
+    free(u); free(keys); free(of);
     return done;
 }
 

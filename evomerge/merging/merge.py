@@ -24,6 +24,7 @@ from evomerge.merging.opening import OpenModels
 from evomerge.merging.parts import sections_of
 from evomerge.merging.placement import ModelsOn
 from evomerge.merging.plan import Layout, TensorPlan, plan_layout, resolve
+from evomerge.merging.rank_store import RankStore
 from evomerge.merging.rebuilding import Rebuilding
 from evomerge.merging.rebuilt import RebuiltCheckpoint, Request
 from evomerge.merging.regions import Place, Region, whole
@@ -40,7 +41,7 @@ Destination = Callable[[str], Tensor | Place | None]
 it, or None to skip it."""
 
 
-_MEASURED = {Trim.MAGNITUDE, Trim.BAND, Trim.RANDOM}
+_MEASURED = {Trim.MAGNITUDE, Trim.BAND, Trim.RANDOM, Trim.RANKED}
 """Trims for which something is measured that later candidates use again."""
 _STRUCTURES = 64
 """Plans that are kept: a search has one, but for stacks of layers, of which every one is another."""
@@ -72,6 +73,8 @@ class MergeSource:
         vocabulary_from: the model whose vocabulary recipes without a `tokenizer` block have, as in
             an engine; None merges their rows place by place.
         models_on: where models are kept: see `placement`.
+        rank_memory: bytes of ranks within rows that are kept for later candidates, a byte for an
+            entry and expert; None for a quarter of the memory that is free. Without `tables`: none.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class MergeSource:
         tables: bool = True,
         vocabulary_from: str | None = None,
         models_on: ModelsOn = "mapped",
+        rank_memory: int | None = None,
     ) -> None:
         self.checkpoints = OpenModels(models, notify or _log.info)
         self.device = torch.device(device)
@@ -95,6 +99,7 @@ class MergeSource:
         self._benches = Benches(
             self.checkpoints,
             self._cache,
+            RankStore(rank_memory if tables else 0),
             notify or _log.info,
             tables=tables,
             vocabulary_from=vocabulary_from,

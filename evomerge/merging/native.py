@@ -51,7 +51,7 @@ def supports(job: Job) -> bool:
     """Whether the C loop reads and writes these dtypes on this device, and knows the method."""
     tensors = [*job.models, job.out, *([] if job.base is None else [job.base])]
     known = all(x.dtype in CODES and x.device.type == "cpu" for x in tensors)
-    factors = any(mask is not None and mask.dtype != torch.bool for mask in job.masks)
+    factors = any(mask is not None and mask.is_floating_point() for mask in job.masks)
     return known and not factors and Loop.knows(job.variant)
 
 
@@ -85,11 +85,11 @@ def _parts(region: Region) -> Iterator[tuple[Region, int]]:
 
 
 def _ints(knobs: Sequence[Knobs]) -> Any:
-    """int64 [5 N]: both cutoffs, limit and keys of each model."""
+    """int64 [6 N]: both cutoffs, limit, keys and step of each model."""
     values = [
         value
         for one in knobs
-        for value in (one.low.cutoff, one.high.cutoff, one.limit, one.key[0], one.key[1])
+        for value in (one.low.cutoff, one.high.cutoff, one.limit, *one.key, one.step)
     ]
     return (ctypes.c_int64 * max(len(values), 1))(*values)
 

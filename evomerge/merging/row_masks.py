@@ -5,13 +5,19 @@ which sort like the numbers; equal ones are ranked by index. numpy throughout: `
 ones that searches use.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from evomerge.merging.masks import WHOLE
 from evomerge.merging.thresholds import Bits, above, cut_at, hashes
-from evomerge.methods.amounts import kept_count, share_count
+from evomerge.methods.amounts import decimal, kept_count, share_count
 
 Mask = NDArray[np.bool_]
+Levels = NDArray[np.uint8]
+TOP = 255
+"""The level of the largest entry of a row."""
 
 
 def ranks_in_rows(bits: Bits, columns: int) -> NDArray[np.int64]:
@@ -40,19 +46,40 @@ def band(count: int, density: float, gamma: float) -> tuple[int, int]:
     return first, first + keep
 
 
-def chances(bits: Bits, columns: int, density: float, epsilon: float) -> NDArray[np.float32]:
-    """DELLA's probability of keeping each entry, flat; the density itself in rows of one."""
-    ranks = ranks_in_rows(bits, columns).reshape(-1)
-    step = np.float32(2 * epsilon / max(columns - 1, 1))
-    low = np.float32(density - epsilon if columns > 1 else density)
-    found: NDArray[np.float32] = low + step * ranks.astype(np.float32)
+@dataclass(frozen=True)
+class Chances:
+    """DELLA's chances of an entry, by its level: `lowest` + `step` · level, in units of 2^-32."""
+
+    lowest: int
+    step: int
+
+    @classmethod
+    def of(cls, density: float, epsilon: float, columns: int) -> "Chances":
+        """From density − ε at level 0 to density + ε at TOP, all in (0, 1); the density in rows of one."""
+        spread = decimal(epsilon) if columns > 1 else decimal(0.0)
+        lowest = (decimal(density) - spread) * WHOLE
+        return cls(max(int(lowest), 1), int(2 * spread * WHOLE / TOP))
+
+    def mean(self, level: float) -> float:
+        """The probability at a mean level."""
+        return (self.lowest + self.step * level) / WHOLE
+
+    def at(self, level: Levels) -> NDArray[np.int64]:
+        """The probability at each level, in units of 2^-32."""
+        found: NDArray[np.int64] = self.lowest + self.step * level.astype(np.int64)
+        return found
+
+
+def levels(bits: Bits, columns: int) -> Levels:
+    """The rank of every entry within its row in TOP even steps, flat: 0 the smallest, TOP the largest."""
+    ranks, last = ranks_in_rows(bits, columns).reshape(-1), max(columns - 1, 1)
+    found: Levels = ((2 * TOP * ranks + last) // (2 * last)).astype(np.uint8)
     return found
 
 
-def ranked_mask(bits: Bits, chance: NDArray[np.float32], key: tuple[int, int]) -> Mask:
+def ranked_mask(levels: Levels, chances: Chances, key: tuple[int, int]) -> Mask:
     """True where the entry's hash is below its chance."""
-    uniform = hashes(0, len(bits), key).astype(np.float32) * np.float32(2.0**-31)
-    mask: Mask = uniform < chance
+    mask: Mask = hashes(0, len(levels), key) < chances.at(levels)
     return mask
 
 

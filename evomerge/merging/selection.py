@@ -1,7 +1,7 @@
 """Which entries of each delta take part in a merge, and by how much what is left is scaled up.
 
-Cuts and norms are measured once and kept: a table for every density where a search will ask for many,
-a single cut otherwise. Masks (by rank in a row, by variance) are made for a tensor and dropped after it.
+Cuts, norms and ranks are measured once and kept: a table for every density where a search will ask for
+many, a single cut otherwise. Masks (by row, by variance) are made for a tensor and dropped after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,10 @@ from torch import Tensor
 from evomerge.merging import row_masks, thresholds
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.kernels import EVERYTHING, NOTHING, Cut, Knobs, Select
-from evomerge.merging.masks import keep_limit, mask_key
+from evomerge.merging.masks import SCHEME, WHOLE, keep_limit, mask_key
 from evomerge.merging.measure import Delta
 from evomerge.merging.plan import Layout, Part, TensorPlan
+from evomerge.merging.rank_store import RankStore
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.whole_model import WholeModelCuts
 from evomerge.methods import Method, Trim
@@ -25,6 +26,9 @@ from evomerge.recipe import Recipe
 Key = tuple[int, int]
 _CHUNK = 1 << 20
 """Entries of all models that are looked at together: no delta is ever whole in memory."""
+_FEW = 1 << 16
+"""Entries up to which the norm that is left of ranked ones is taken of the very mask, not of its chances:
+of more it differs from what chances say by less than a hundredth."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class _One:
     high: Cut = NOTHING
     limit: int = 0
     key: Key = (0, 0)
+    step: int = 0
     mask: Tensor | None = None
 
 
@@ -53,10 +58,16 @@ class Selector:
     """Makes the selection of each method's `trim`."""
 
     def __init__(
-        self, checkpoints: Mapping[str, Checkpoint], cache: StatisticsCache, *, tables: bool
+        self,
+        checkpoints: Mapping[str, Checkpoint],
+        cache: StatisticsCache,
+        ranks: RankStore,
+        *,
+        tables: bool,
     ) -> None:
         self._checkpoints = checkpoints
         self._cache = cache
+        self._ranks = ranks
         self._tables = tables
         self._whole = WholeModelCuts(self.delta)
 
@@ -72,7 +83,7 @@ class Selector:
             weight = float(plan.own[number].get("weight", 1.0))
             one = self._one(recipe, method.trim, plan, number, part, layouts)
             gained = weight * one.gain
-            knobs.append(Knobs(weight, gained, one.low, one.high, one.limit, one.key))
+            knobs.append(Knobs(weight, gained, one.low, one.high, one.limit, one.key, one.step))
             ones.append(one)
         return Chosen(tuple(knobs), tuple(x.select for x in ones), tuple(x.mask for x in ones))
 
@@ -124,26 +135,35 @@ class Selector:
 
     def _at_random(self, plan: TensorPlan, number: int, density: float, key: Key) -> _One:
         """DARE: each entry with the same chance."""
-        gain = 1.0
+        gain, limit = 1.0, keep_limit(density)
         if plan.values["rescale"]:
             exact = plan.values["rescale_by"] == "probability"
-            share = density if exact else self._random_share(plan, number, density, key)
+            share = limit / WHOLE if exact else self._random_share(plan, number, density, key)
             gain = 1.0 / share
-        return _One(Select.HASH, gain, limit=keep_limit(density), key=key)
+        return _One(Select.HASH, gain, limit=limit, key=key)
 
     def _by_rank(self, plan: TensorPlan, number: int, density: float, key: Key) -> _One:
         """DELLA: the chance grows with the rank in the row."""
-        epsilon = float(plan.own[number]["epsilon"])
-        rescale = bool(plan.values["rescale"])
-        delta = self.delta(plan.layout, plan.layout.parts[number])
-        if rescale and plan.values["rescale_by"] == "probability":
-            bits = delta.bits()
-            chance = row_masks.chances(bits, delta.columns, density, epsilon)
-            kept = row_masks.ranked_mask(bits, chance, key)
-            factors = torch.from_numpy(np.where(kept, 1.0 / chance, 0.0).astype(np.float32))
-            return _One(Select.MASK, mask=factors)
-        mask, share = delta.ranked_mask(density, epsilon, key, f"mask {number}")
-        return _One(Select.MASK, 1.0 / share if rescale else 1.0, mask=mask)
+        layout, part = plan.layout, plan.layout.parts[number]
+        levels, mean = self._ranks.of(
+            self._names(layout, part), lambda: self.delta(layout, part), f"levels {number}"
+        )
+        columns = (layout.shape or (1,))[-1]
+        chances = row_masks.Chances.of(density, float(plan.own[number]["epsilon"]), columns)
+        gain = 1.0
+        if plan.values["rescale"]:
+            if plan.values["rescale_by"] == "probability":
+                kept = row_masks.ranked_mask(levels, chances, key)
+                factors = np.where(kept, WHOLE / chances.at(levels), 0.0)
+                return _One(Select.MASK, mask=torch.from_numpy(factors.astype(np.float32)))
+            few = levels.size <= _FEW
+            gain = 1.0 / (
+                self.delta(layout, part).ranked_share(levels, chances, key)
+                if few
+                else chances.mean(mean)
+            )
+        mask = torch.from_numpy(levels)
+        return _One(Select.RANK, gain, limit=chances.lowest, key=key, step=chances.step, mask=mask)
 
     def _in_rows(
         self, layout: Layout, part: Part, density: float, gamma: float, rescale: bool
@@ -206,7 +226,7 @@ class Selector:
         row = thresholds.grid_row(density)
         if self._tables and row is not None:
             table = self._cache.get(
-                ("random", key, *self._names(layout, part)),
+                ("random", SCHEME, key, *self._names(layout, part)),
                 lambda: self.delta(layout, part).random_table(key),
             )
             return thresholds.share_of(

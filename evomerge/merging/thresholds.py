@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evomerge.merging.kernels import EVERYTHING, NOTHING, Cut
-from evomerge.merging.masks import hash_31, keep_limit
+from evomerge.merging.masks import hash_32, int32, keep_limit, key_at
 from evomerge.methods.amounts import decimal
 
 GRID = 1000
@@ -113,7 +113,7 @@ def random_table(bits: Bits, key: tuple[int, int]) -> Table:
     """Kept norms of a random mask for every grid density."""
     sums = np.zeros(GRID + 1)
     for start, hash_C in _hashes(len(bits), key):
-        row_C = ((hash_C.astype(np.int64) * GRID) >> 31) + 1
+        row_C = ((hash_C.astype(np.int64) * GRID) >> 32) + 1
         weight_C = bits[start : start + len(row_C)].view(np.float32)
         sums += np.bincount(row_C, weights=weight_C, minlength=GRID + 1)
     table = np.zeros(GRID + 1, TABLE)
@@ -128,22 +128,23 @@ def random_share(bits: Bits, key: tuple[int, int], density: float) -> float:
     for start, hash_C in _hashes(len(bits), key):
         size_C = bits[start : start + len(hash_C)].view(np.float32)
         total += float(size_C.sum(dtype=np.float64))
-        kept += float(np.where(hash_C <= limit, size_C, 0).sum(dtype=np.float64))
+        kept += float(np.where(hash_C < limit, size_C, 0).sum(dtype=np.float64))
     return share_of(kept, total)
 
 
-def _hashes(count: int, key: tuple[int, int]) -> Iterator[tuple[int, NDArray[np.int32]]]:
+def _hashes(count: int, key: tuple[int, int]) -> Iterator[tuple[int, NDArray[np.uint32]]]:
     for start in range(0, count, BLOCK):
         yield start, hashes(start, min(start + BLOCK, count), key)
 
 
-def hashes(start: int, end: int, key: tuple[int, int]) -> NDArray[np.int32]:
-    """The hashes in [0, 2^31) of the entries from `start` to `end` under a mask's key."""
-    index_C = torch.arange(start, end, dtype=torch.int64)
-    first, second = (torch.tensor(part, dtype=torch.int32) for part in key)
-    high = (index_C >> 32).to(torch.int32)
-    low = (index_C & 0xFFFFFFFF).to(torch.int32)
-    return hash_31(low, first, second ^ high).numpy()
+def hashes(start: int, end: int, key: tuple[int, int]) -> NDArray[np.uint32]:
+    """The hashes in [0, 2^32) of the entries from `start` to `end` under a mask's key."""
+    edge = (start | 0xFFFFFFFF) + 1
+    if end > edge:
+        return np.concatenate([hashes(start, edge, key), hashes(edge, end, key)])
+    index_C = torch.arange(int32(start), int32(start) + end - start).to(torch.int32)
+    first, second = (torch.tensor(x, dtype=torch.int32) for x in key_at(key, start >> 32))
+    return hash_32(index_C, first, second).numpy().view(np.uint32)
 
 
 def inner_products(

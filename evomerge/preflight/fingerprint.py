@@ -6,7 +6,7 @@ from typing import Any
 from evomerge.fingerprint import digest, fingerprint
 from evomerge.spec import SearchSpec
 
-_WITHOUT_EFFECT = {"gpu_memory_utilization", "models_on", "fake_seconds"}
+_WITHOUT_EFFECT = {"gpu_memory_utilization", "models_on", "rank_memory_gib", "fake_seconds"}
 """Settings of an engine that change no score."""
 _NO_SCORES = {"tasks", "include_path", "goal", "custom"}
 """Fields of an objective that tasks' scores do not depend on, or that are known by their content."""

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from evomerge.merging import measure, row_masks, thresholds
 from evomerge.merging.kernels import EVERYTHING, NOTHING, Cut
+from evomerge.merging.masks import mask_key
 from evomerge.merging.measure import Delta, inner_products
+from evomerge.merging.row_masks import Chances
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 SHAPE = (300, 401)
@@ -84,24 +86,68 @@ def test_norms_of_random_masks(delta, monkeypatch):
     np.testing.assert_allclose(found[1]["kept"], delta.random_table((5, -7))["kept"], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("density", "epsilon"), [(0.5, 0.15), (0.3, 0.29), (0.7, 0.0)])
-def test_masks_by_rank_are_those_of_a_full_sort(delta, density, epsilon, monkeypatch):
-    mask, share = delta.ranked_mask(density, epsilon, (11, 12))
+def levels_of(delta):
+    out = np.empty(delta.numel, np.uint8)
+    return out, delta.levels(out)
+
+
+def test_levels_are_those_of_a_full_sort(delta, monkeypatch):
+    levels, mean = levels_of(delta)
     monkeypatch.setattr(measure, "library", lambda: None)
-    wanted, wanted_share = delta.ranked_mask(density, epsilon, (11, 12))
-    assert torch.equal(mask, wanted)
-    assert share == pytest.approx(wanted_share, rel=1e-12)
+    wanted, wanted_mean = levels_of(delta)
+    assert (levels == wanted).all()
+    assert mean == pytest.approx(wanted_mean, rel=1e-12)
+
+
+@pytest.mark.parametrize("columns", [2, 3, 255, 256, 257, 3000])
+@pytest.mark.parametrize("distinct", [1, 2, 40, 100_000])
+def test_levels_of_equal_magnitudes_are_given_by_index(columns, distinct, monkeypatch):
+    """Most deltas of a short fine-tune in bf16 are 0, and the others span many octaves."""
+    generator = torch.Generator().manual_seed(columns)
+    model = torch.randint(0, distinct, (7, columns), generator=generator) * 2.0 ** torch.randint(
+        -30, 1, (7, columns), generator=generator
+    )
+    delta = Delta(torch.zeros_like(model), model)
+    levels, _ = levels_of(delta)
+    monkeypatch.setattr(measure, "library", lambda: None)
+    assert (levels == levels_of(delta)[0]).all()
+    ranks = row_masks.ranks_in_rows(delta.bits(), columns).reshape(-1)
+    assert np.abs(levels - 255 * ranks / (columns - 1)).max() <= 0.5
 
 
 def test_large_entries_of_a_row_survive_more_often():
     generator = torch.Generator().manual_seed(2)
     model = torch.rand(200, 500, generator=generator)
-    mask, _ = Delta(torch.zeros_like(model), model).ranked_mask(0.5, 0.3, (1, 2))
-    ranks = row_masks.ranks_in_rows(Delta(torch.zeros_like(model), model).bits(), 500)
-    kept = mask.numpy().reshape(200, 500)
+    delta = Delta(torch.zeros_like(model), model)
+    mask = row_masks.ranked_mask(levels_of(delta)[0], Chances.of(0.5, 0.3, 500), (1, 2))
+    ranks, kept = row_masks.ranks_in_rows(delta.bits(), 500), mask.reshape(200, 500)
     assert kept[ranks < 100].mean() == pytest.approx(0.26, abs=0.02)
     assert kept[ranks >= 400].mean() == pytest.approx(0.74, abs=0.02)
     assert kept.mean() == pytest.approx(0.5, abs=0.01)
+
+
+@given(st.integers(2, 999), st.integers(0, 499), st.integers(2, 5000))
+def test_chances_go_from_one_end_to_the_other_and_are_the_density_on_average(d, e, columns):
+    density, epsilon = d / 1000, e / 1000
+    if not 0 < density - epsilon <= density + epsilon < 1:
+        return
+    chances = Chances.of(density, epsilon, columns)
+    assert 0 < chances.lowest <= chances.lowest + 255 * chances.step < 1 << 32
+    ends = [chances.mean(level) for level in (0, 255)]
+    assert ends == pytest.approx([density - epsilon, density + epsilon], abs=1e-6)
+    row = row_masks.levels(np.arange(columns, dtype=np.uint32), columns)
+    assert chances.at(row).mean() / 2**32 == pytest.approx(density, abs=1e-3)
+
+
+def test_the_norm_that_chances_leave_is_that_of_the_masks_on_average():
+    generator = torch.Generator().manual_seed(3)
+    model = torch.randn(60, 500, generator=generator)
+    delta, chances = Delta(torch.zeros_like(model), model), Chances.of(0.4, 0.2, 500)
+    levels, mean = levels_of(delta)
+    shares = [delta.ranked_share(levels, chances, mask_key(s, 1, "w")) for s in range(40)]
+    error = np.std(shares) / np.sqrt(len(shares))
+    assert np.mean(shares) == pytest.approx(chances.mean(mean), abs=4 * error)
+    assert np.std(shares) < 0.01
 
 
 @pytest.mark.parametrize("axis", [None, -1, 0])
@@ -122,7 +168,8 @@ def test_nothing_measured_depends_on_the_number_of_threads(delta):
             delta.cut(5000),
             delta.band_share(Cut(1e-3, 0)),
             delta.random_share((1, 2), 0.5),
-            delta.ranked_mask(0.5, 0.1, (1, 2))[1],
+            levels_of(delta)[1],
+            levels_of(delta)[0].tobytes(),
             inner_products([delta.model, delta.base], None, None).tolist(),
         )
 

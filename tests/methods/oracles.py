@@ -13,22 +13,21 @@ def kept_by_magnitude(delta, density):
     return mask.reshape(delta.shape)
 
 
-def hash_31(index, first, second):
+def hash_32(index, first, second):
     """The mask's hash in plain integers."""
-
-    def mix(x):
-        x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
-        x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
-        return x ^ (x >> 15)
-
     low, high = index & 0xFFFFFFFF, index >> 32
-    return mix(mix(low ^ (first & 0xFFFFFFFF)) ^ ((second ^ high) & 0xFFFFFFFF)) >> 1
+    x = (low >> 1) ^ ((first ^ high * 0x9E3779B1) & 0xFFFFFFFF)
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = x ^ (x >> 15) ^ ((second ^ high * 0x85EBCA77) & 0xFFFFFFFF)
+    x = (x * 0x735A2D97) & 0xFFFFFFFF
+    x = (x ^ (x >> 15)) * 0x915F77F5
+    return (x if index % 2 else x * 0x93D765DD) & 0xFFFFFFFF
 
 
 def kept_at_random(shape, density, key):
-    """True where the hash is below density · 2^31."""
+    """True where the hash is below density · 2^32."""
     size = int(np.prod(shape))
-    kept = [hash_31(i, *key) * 1000 < round(density * 1000) << 31 for i in range(size)]
+    kept = [hash_32(i, *key) * 1000 < round(density * 1000) << 32 for i in range(size)]
     return np.array(kept, bool).reshape(shape)
 
 
