@@ -151,7 +151,8 @@ class Recipe(Frozen):
 
     `seed` feeds random masks (DARE); `dtype` is None for the base model's own. Arithmetic is fp32
     whatever the dtype, and is rounded once. `align: permutation` brings the units of all models into
-    the order of the base's, or the first one's, before they are merged.
+    the order of the base's, or the first one's, before they are merged. `coefficients` is the file that
+    a method has learned (dam).
     """
 
     merge_method: str
@@ -166,6 +167,7 @@ class Recipe(Frozen):
     chat_template: str | None = None
     calibration: Calibration | None = None
     align: str | None = None
+    coefficients: str | None = None
     seed: int = 0
 
     @model_validator(mode="after")
@@ -256,6 +258,7 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
     if recipe.calibration is not None:
         config["calibration"] = _calibration_config(recipe.calibration)
     _put(config, "align", recipe.align)
+    _put(config, "coefficients", recipe.coefficients)
     _put(config, "random_seed", recipe.seed or None)
     return config
 

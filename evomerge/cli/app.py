@@ -9,6 +9,7 @@ from evomerge.cli import (
     answers,
     best,
     calibrate,
+    dam,
     control,
     demo,
     doctor,
@@ -81,6 +82,7 @@ app.command("insight", rich_help_panel=ANSWERS)(insight.insight)
 app.command("export", rich_help_panel=ANSWERS)(answers.export)
 app.command("merge", rich_help_panel=TOOLS)(merge.merge)
 app.command("calibrate", rich_help_panel=TOOLS)(calibrate.calibrate)
+app.command("dam", rich_help_panel=TOOLS)(dam.dam)
 app.add_typer(recipe.recipes, name="recipe", rich_help_panel=TOOLS)
 app.command("serve", rich_help_panel=TOOLS)(serve.serve)
 app.add_typer(token.tokens, name="token", rich_help_panel=TOOLS)

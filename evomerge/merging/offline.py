@@ -16,6 +16,7 @@ from evomerge.hub import model_folders
 from evomerge.layout import TOKENIZER_FILES
 from evomerge.merging.chat_templates import template_text, write_template
 from evomerge.merging.checkpoint import Checkpoint
+from evomerge.merging.dam.apply import located
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.modules import config_of
@@ -107,7 +108,7 @@ def merge_to_folder(
         home: the folder that the paths of calibration texts may be relative to.
     """
     folders = models or model_folders(models_of(recipe))
-    recipe = pinned(recipe, home)
+    recipe = located(pinned(recipe, home), home)
     with MergeSource(folders, device=device, notify=notify, fused=fused, tables=False) as source:
         layouts = source.layouts(recipe)
         source.plan(recipe)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from evomerge.errors import RecipeError
+from evomerge.merging.dam.apply import build_dam
 from evomerge.merging.experts import build_m_smoe
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.pleas import build_pleas
@@ -10,7 +11,7 @@ from evomerge.merging.rebuilt import Build, RebuiltCheckpoint, Request, lowered
 from evomerge.methods import get_method
 from evomerge.recipe import Recipe
 
-_BUILDERS: Mapping[str, Build] = {"pleas": build_pleas, "m_smoe": build_m_smoe}
+_BUILDERS: Mapping[str, Build] = {"pleas": build_pleas, "m_smoe": build_m_smoe, "dam": build_dam}
 
 
 class Rebuilding:

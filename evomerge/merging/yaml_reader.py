@@ -41,6 +41,7 @@ _KEYS = (
     "chat_template",
     "calibration",
     "align",
+    "coefficients",
     "random_seed",
     "name",
 )
@@ -73,6 +74,7 @@ class Reader(ModelNodes):
             chat_template=self._chat_template(top),
             calibration=self._calibration(top),
             align=self.text(top, "align"),
+            coefficients=self.text(top, "coefficients"),
             seed=self.whole(top, "random_seed", 0) or 0,
         )
 

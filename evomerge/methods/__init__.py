@@ -19,6 +19,7 @@ from evomerge.methods.base import (
     Weighing,
 )
 from evomerge.methods.breadcrumbs import BREADCRUMBS, BREADCRUMBS_TIES
+from evomerge.methods.dam import DAM
 from evomerge.methods.dare import DARE_LINEAR, DARE_TIES
 from evomerge.methods.della import DELLA, DELLA_LINEAR
 from evomerge.methods.fisher import FISHER
@@ -73,6 +74,7 @@ METHODS: dict[str, Method] = {
         SENS_DARE,
         PLEAS,
         M_SMOE,
+        DAM,
     )
 }
 """evomerge's own methods."""

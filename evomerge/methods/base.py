@@ -250,6 +250,7 @@ class Method:
     statistics: what of `evomerge.calibration.statistic` it needs of its models, given the shared
         parameters; None for nothing. weigh: makes their weights of it, where there is a kernel.
     rebuilds: makes a whole model, perhaps of another structure, in `evomerge.merging.rebuilding`.
+    learned: merges by what a command of its own has learned, so that no search can vary it.
     vectors: for methods with `coefficients` what their inner products are taken over; None for none.
     """
 
@@ -272,6 +273,7 @@ class Method:
     statistics: Callable[[Values], tuple[str, ...]] | None = None
     weigh: Weigh | None = None
     rebuilds: bool = False
+    learned: bool = False
 
     def __post_init__(self) -> None:
         if sum((self.kernel is not None, self.compute is not None, self.rebuilds)) != 1:

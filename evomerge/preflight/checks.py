@@ -103,6 +103,13 @@ def bind_space(spec: SearchSpec, base: CheckpointIndex) -> SearchSpace:
 def _width_problems(spec: SearchSpec) -> Iterator[SpecError]:
     """Parameters that change the shapes of tensors, in an engine that cannot follow."""
     space = spec.space_spec
+    for method in space.methods:
+        if get_method(method).learned:
+            yield SpecError(
+                f"{method} is learned, not searched",
+                where="space.method",
+                remedy=f"run `evomerge {method} CONFIG FOLDER`; start a search from its start.yml",
+            )
     for name, value in space.parameters.items():
         known = [own for method in space.methods if (own := get_method(method).parameter(name))]
         if spec.engine.name == "vllm" and any(x.resizes and value != x.default for x in known):
