@@ -31,10 +31,12 @@ COPY search_spaces search_spaces
 COPY db db
 RUN pip install ".[vllm,postgres]" "ray[default]==${RAY_VERSION}"
 
-RUN useradd --create-home evomerge && mkdir -p /models && chown evomerge /models
+RUN useradd --create-home --uid 10001 evomerge && mkdir -p /models && chown evomerge /models
 USER evomerge
 VOLUME /models
 
 # The head's address comes from outside; --block keeps the container alive as long as Ray is.
 ENV RAY_HEAD=ray-head:6379
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=5 \
+    CMD ray status --address "$RAY_HEAD" || exit 1
 CMD ["sh", "-c", "exec ray start --address=\"$RAY_HEAD\" --block"]

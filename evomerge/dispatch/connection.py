@@ -70,7 +70,10 @@ def _remedy(problem: str) -> str:
     for words, remedy in _REMEDIES:
         if words in problem.lower():
             return remedy
-    return "start one with `ray start --head`, or leave --address out to run here"
+    return (
+        "start one with `ray start --head`, or leave --address out to run here; "
+        "from a machine that is no node of the cluster, ray://HEAD:10001"
+    )
 
 
 def _probe(address: str) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from dockerfile_parse import DockerfileParser
+from jsonschema import ValidationError, validate
 from ruamel.yaml import YAML
+
+from tests.launch.schemas import COMPOSE
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKER = ROOT / "docker"
@@ -31,21 +34,6 @@ INSTRUCTIONS = {
     "VOLUME",
     "WORKDIR",
     "COMMENT",
-}
-SERVICE_KEYS = {
-    "image",
-    "build",
-    "command",
-    "entrypoint",
-    "environment",
-    "volumes",
-    "ports",
-    "healthcheck",
-    "restart",
-    "depends_on",
-    "shm_size",
-    "deploy",
-    "profiles",
 }
 
 
@@ -94,17 +82,43 @@ def test_the_controller_s_image_brings_no_engine() -> None:
         "optional-dependencies"
     ]
     text = (DOCKER / "controller.Dockerfile").read_text(encoding="utf-8")
-    assert '".[cluster,postgres]"' in text
-    heavy = re.compile(r"torch|vllm|lm-eval|transformers|accelerate|evomerge\[")
+    assert '".[cluster,postgres,server]"' in text
+    heavy = re.compile(r"torch|vllm|lm-eval|transformers|accelerate|evomerge\[(?!metrics)")
     assert not [
-        name for extra in ("cluster", "postgres") for name in extras[extra] if heavy.match(name)
+        name
+        for extra in ("cluster", "postgres", "server", "metrics")
+        for name in extras[extra]
+        if heavy.match(name)
     ]
 
 
-def test_services_have_known_keys_and_an_image() -> None:
+def test_compose_has_keys_of_its_specification_and_no_others() -> None:
+    validate(compose(), COMPOSE)
+
+
+def test_a_misspelt_key_of_compose_is_found_so_the_schema_means_something() -> None:
+    content = compose()
+    content["services"]["worker"]["shm-size"] = "8gb"
+    with pytest.raises(ValidationError, match="shm-size"):
+        validate(content, COMPOSE)
+
+
+def test_services_that_stay_have_a_health_check_and_all_have_limits() -> None:
     for name, service in compose()["services"].items():
-        assert set(service) <= SERVICE_KEYS, name
-        assert service["image"], name
+        assert service["deploy"]["resources"]["limits"]["memory"], name
+        assert ("healthcheck" in service) == (service["restart"] != "no"), name
+
+
+def test_the_server_is_given_options_that_serve_has() -> None:
+    import typer.main
+
+    from evomerge.cli.app import app
+
+    server = typer.main.get_command(app).commands["serve"]
+    known = {option for parameter in server.params for option in parameter.opts}
+    command, *given = compose()["services"]["server"]["command"]
+    assert command == "serve"
+    assert {option.split("=")[0] for option in given} <= known
 
 
 def test_services_wait_only_for_services_that_can_be_waited_for() -> None:
@@ -115,7 +129,7 @@ def test_services_wait_only_for_services_that_can_be_waited_for() -> None:
                 assert "healthcheck" in services[other]
             else:
                 assert wanted["condition"] == "service_completed_successfully"
-                assert "restart" not in services[other]
+                assert services[other]["restart"] == "no"
 
 
 def test_compose_builds_the_dockerfiles_that_are_there() -> None:

@@ -3,11 +3,15 @@
 import copy
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import ValidationError, validate
 from ruamel.yaml import YAML
+
+from tests.launch.schemas import NETWORK_POLICY, RAY_CLUSTER, RAY_JOB
 
 ROOT = Path(__file__).parent.parent.parent
 WORKERS = ROOT / "workers"
@@ -41,7 +45,6 @@ def test_ray_accepts_the_cluster_file_with_its_own_validator() -> None:
 
 
 def test_ray_refuses_a_misspelt_key_so_the_validator_means_something() -> None:
-    from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     (config,) = documents("ray_cluster.yaml")
@@ -51,40 +54,65 @@ def test_ray_refuses_a_misspelt_key_so_the_validator_means_something() -> None:
 
 
 def pods() -> list[tuple[str, dict[str, Any]]]:
-    cluster, job = documents("kuberay.yaml")
+    cluster, job, _ = documents("kuberay.yaml")
     groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
     templates = [(str(g.get("groupName", "head")), g["template"]["spec"]) for g in groups]
     return [*templates, ("submitter", job["spec"]["submitterPodTemplate"]["spec"])]
 
 
-def test_kuberay_s_two_objects_have_the_fields_that_its_api_requires() -> None:
-    cluster, job = documents("kuberay.yaml")
-    assert [d["kind"] for d in (cluster, job)] == ["RayCluster", "RayJob"]
-    assert {d["apiVersion"] for d in (cluster, job)} == {"ray.io/v1"}
-    assert all(d["metadata"]["name"] for d in (cluster, job))
+def test_kuberay_s_objects_have_the_fields_of_its_api_and_no_others() -> None:
+    content = documents("kuberay.yaml")
+    for document, schema in zip(content, (RAY_CLUSTER, RAY_JOB, NETWORK_POLICY), strict=True):
+        validate(document, schema)
+    cluster, job, policy = content
     for group in cluster["spec"]["workerGroupSpecs"]:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
-        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
-    assert all(
-        isinstance(value, str)
-        for value in cluster["spec"]["headGroupSpec"]["rayStartParams"].values()
-    )
-    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    label = {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert job["spec"]["clusterSelector"] == label
+    assert policy["spec"]["podSelector"]["matchLabels"] == label
+    assert job["spec"]["submitterPodTemplate"]["metadata"]["labels"] == label
+
+
+@pytest.mark.parametrize("key", ["workerGroupSpec", "enableInTreeAutoscalling"])
+def test_a_misspelt_key_of_kuberay_s_is_found_so_the_schema_means_something(key: str) -> None:
+    cluster, *_ = documents("kuberay.yaml")
+    cluster["spec"][key] = []
+    with pytest.raises(ValidationError, match=key):
+        validate(cluster, RAY_CLUSTER)
 
 
 @pytest.mark.parametrize(
     ("name", "pod"), pods(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_every_pod_mounts_what_it_declares_and_declares_what_it_mounts(
+def test_every_pod_mounts_what_it_declares_and_has_store_and_token(
     name: str, pod: dict[str, Any]
 ) -> None:
-    volumes = {volume["name"] for volume in pod["volumes"]}
-    mounts = {mount["name"] for one in pod["containers"] for mount in one["volumeMounts"]}
+    volumes = {volume["name"] for volume in pod.get("volumes", [])}
+    mounts = {mount["name"] for one in pod["containers"] for mount in one.get("volumeMounts", [])}
     assert volumes == mounts, name
     for container in pod["containers"]:
-        names = [entry["name"] for entry in container["env"]]
-        assert {"EVOMERGE_STORE", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} <= set(names)
-        assert all(isinstance(entry.get("value", ""), str) for entry in container["env"])
+        values = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert {"EVOMERGE_STORE", "RAY_AUTH_TOKEN"} <= set(values)
+        assert values["RAY_AUTH_MODE"] == "token"
+
+
+def test_the_job_s_search_file_lies_on_the_head_where_its_command_runs() -> None:
+    cluster, job, _ = documents("kuberay.yaml")
+    (head,) = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    mounts = [mount["mountPath"] for mount in head["volumeMounts"]]
+    file = job["spec"]["entrypoint"].split()[2]
+    assert str(Path(file).parent) in mounts
+
+
+@pytest.mark.parametrize("name", ["local.sh", "slurm.sbatch", "ray_cluster.yaml"])
+def test_every_head_wants_a_token_and_shows_its_dashboard_to_nobody_else(name: str) -> None:
+    text = (WORKERS / name).read_text(encoding="utf-8")
+    assert "RAY_AUTH_MODE" in text
+    assert "RAY_AUTH_TOKEN" in text
+    heads = [line for line in text.splitlines() if "--head" in line and not line.startswith("#")]
+    assert heads
+    closed = ("--include-dashboard=false", "--dashboard-host=127.0.0.1")
+    assert all(any(option in line for option in closed) for line in heads)
 
 
 def test_gpus_are_asked_for_and_limited_alike_as_kubernetes_demands() -> None:
@@ -94,7 +122,7 @@ def test_gpus_are_asked_for_and_limited_alike_as_kubernetes_demands() -> None:
 
 
 def test_every_node_runs_the_same_ray() -> None:
-    cluster, _ = documents("kuberay.yaml")
+    cluster, *_ = documents("kuberay.yaml")
     version = cluster["spec"]["rayVersion"]
     pinned = (ROOT / "requirements" / "cpu.txt").read_text(encoding="utf-8")
     assert f"ray=={version}\n" in pinned
@@ -147,6 +175,46 @@ def test_a_slurm_job_without_a_shared_store_says_so() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "set EVOMERGE_STORE" in done.stderr
+
+
+def test_slurm_s_directives_are_options_that_sbatch_has() -> None:
+    known = {"job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "time"}
+    known |= {"requeue", "signal"}
+    text = (WORKERS / "slurm.sbatch").read_text(encoding="utf-8")
+    before_code = text.split("set -euo pipefail")[0].splitlines()
+    directives = [line for line in text.splitlines() if line.startswith("#SBATCH ")]
+    assert directives == [line for line in before_code if line.startswith("#SBATCH ")]
+    names = [line.split("--")[1].split("=")[0] for line in directives]
+    assert set(names) <= known
+    assert len(names) == len(set(names))
+
+
+def test_the_local_cluster_starts_wants_its_token_and_ends(tmp_path: Path) -> None:
+    from evomerge.dispatch.openness import gcs
+    from tests.dispatch.nodes import free_port
+
+    port = free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "XDG_STATE_HOME": str(tmp_path),
+        "EVOMERGE_RAY_PORT": str(port),
+    }
+    script = WORKERS / "local.sh"
+    start = subprocess.run(
+        [script, "start", "1"], env=environment, capture_output=True, text=True, check=False
+    )
+    try:
+        assert start.returncode == 0, start.stderr
+        token = tmp_path / "evomerge" / f"ray-{port}.token"
+        assert token.stat().st_mode & 0o077 == 0
+        assert len(token.read_text()) == 64
+        assert f"RAY_AUTH_TOKEN_PATH={token}" in start.stdout
+        door = gcs(f"127.0.0.1:{port}")
+        assert (door.is_there, door.is_open) == (True, False)
+    finally:
+        subprocess.run([script, "stop"], env=environment, check=True, capture_output=True)
+    assert not token.exists()
 
 
 def test_the_local_script_explains_itself_and_stops_only_what_it_started(tmp_path: Path) -> None:
