@@ -30,6 +30,7 @@ from evomerge.spec import SearchSpec, read_spec
 
 FILE = Path("search file")
 NOWHERE = Path("/var/empty")
+_SEEDS = 2**63
 MOST_NODES, DEEPEST, LONGEST_LINE = 20_000, 40, 20_000
 
 
@@ -92,6 +93,8 @@ def _refused(problem: str, line: int) -> SpecError:
 def check_allowed(spec: SearchSpec, settings: ServerSettings) -> None:
     """SpecError for the first thing in a search that the server does not allow."""
     _check_code(spec, settings)
+    if spec.strategy.seed >= _SEEDS:
+        raise SpecError("is too big", where="strategy.seed", remedy="write a seed below 2^63")
     for where, text in leaves(spec.model_dump(mode="json")):
         _check_path(where, text, settings)
     for model in (spec.base_model, *spec.models):

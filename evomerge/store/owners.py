@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from evomerge.errors import NotFoundError, StoreError
+from evomerge.errors import NotFoundError, UsageError
 from evomerge.store.access import OwnerLimits, OwnerRecord
 from evomerge.store.columns import now
 from evomerge.store.schema import Owner
@@ -50,9 +50,9 @@ class Owners(Transactions):
 
 
 def add_owner(db: Connection, name: str) -> None:
-    """Make an owner unless there is one of that name; StoreError where it is no name."""
+    """Make an owner unless there is one of that name; UsageError where it is no name."""
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
-        raise StoreError(
+        raise UsageError(
             "an owner's name is one line of 1 to 100 letters",
             where="owner",
             remedy="choose another",

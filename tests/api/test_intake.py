@@ -94,7 +94,6 @@ def test_no_other_field_leads_out_either(house, changes):
 
 
 def test_recipes_to_start_from_name_the_searchs_models_alone(house):
-    folder, _ = house
     recipe = {
         "merge_method": "linear",
         "models": [{"model": "org/other", "parameters": {"weight": [{"value": 1.0}]}}],

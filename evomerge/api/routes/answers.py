@@ -134,7 +134,7 @@ def report(search: SearchName, here: Here, who: Annotated[Principal, READ]) -> J
     return JSONResponse(report_content(gather(here.store, here.visible(who, search))))
 
 
-@router.get("/searches/{search}/report.html", response_class=HTMLResponse)
+@router.get("/searches/{search}/report.html", responses={200: {"content": {"text/html": {}}}})
 def report_page(search: SearchName, here: Here, who: Annotated[Principal, READ]) -> HTMLResponse:
     """The report as one page, shut off from the rest of this server."""
     from evomerge.report.data import gather
