@@ -16,6 +16,8 @@ from tests.launch.schemas import COMPOSE
 ROOT = Path(__file__).parent.parent.parent
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
+CONTROLLER = ("cluster", "postgres", "server", "metrics")
+"""Extras of the controller's image, and those that they bring."""
 INSTRUCTIONS = {
     "ADD",
     "ARG",
@@ -84,12 +86,8 @@ def test_the_controller_s_image_brings_no_engine() -> None:
     text = (DOCKER / "controller.Dockerfile").read_text(encoding="utf-8")
     assert '".[cluster,postgres,server]"' in text
     heavy = re.compile(r"torch|vllm|lm-eval|transformers|accelerate|evomerge\[(?!metrics)")
-    assert not [
-        name
-        for extra in ("cluster", "postgres", "server", "metrics")
-        for name in extras[extra]
-        if heavy.match(name)
-    ]
+    brought = [name for extra in CONTROLLER for name in extras[extra]]
+    assert not [name for name in brought if heavy.match(name)]
 
 
 def test_compose_has_keys_of_its_specification_and_no_others() -> None:
