@@ -54,6 +54,11 @@ def build(store: SQLStore, folder: Path, *, running: int = 420) -> dict[str, str
     return ids
 
 
+def waiting_search(store: SQLStore, folder: Path) -> str:
+    """A search that nobody has begun."""
+    return _submit(store, folder)
+
+
 def _submit(store: SQLStore, folder: Path, **changes: Any) -> str:
     spec = fake_spec(folder, **changes)
     record, _ = store.enqueue(spec, owner="ada", **_checked(spec, store))
