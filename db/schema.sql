@@ -1,6 +1,18 @@
--- The schema of the store at revision 0003, on SQLite. Written by
+-- The schema of the store at revision 0004, on SQLite. Written by
 -- `python -m evomerge.store.golden` from db/migrations; do not edit. What tables and columns mean is
 -- said in evomerge/store/schema.py.
+
+CREATE TABLE archives (
+    search_id TEXT NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    outcomes INTEGER NOT NULL,
+    created_at DOUBLE NOT NULL,
+    deleted_at DOUBLE,
+    CONSTRAINT pk_archives PRIMARY KEY (search_id),
+    CONSTRAINT ck_archives_outcomes CHECK (outcomes >= 0),
+    CONSTRAINT fk_archives_searches FOREIGN KEY(search_id) REFERENCES searches (id)
+);
 
 CREATE TABLE asks (
     candidate_id INTEGER NOT NULL,
@@ -29,6 +41,8 @@ CREATE TABLE attempts (
     CONSTRAINT ck_attempts_status CHECK (status IN ('running', 'scored', 'failed', 'lost', 'late')),
     CONSTRAINT fk_attempts_evaluations FOREIGN KEY(evaluation_id) REFERENCES evaluations (id)
 );
+
+CREATE INDEX ix_attempts_finished_at ON attempts (finished_at);
 
 CREATE INDEX ix_attempts_mishaps ON attempts (finished_at) WHERE status IN ('failed', 'lost', 'late');
 

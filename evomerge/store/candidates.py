@@ -12,7 +12,7 @@ from evomerge.errors import NotFoundError, StoreError
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
 from evomerge.store.columns import now
-from evomerge.store.schema import Ask, Candidate, Evaluation, Race, Search
+from evomerge.store.schema import Archive, Ask, Candidate, Evaluation, Race, Search
 from evomerge.store.searches import check_lease
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import (
@@ -136,6 +136,8 @@ def _wanted(candidate: CandidateRecord, split: Split) -> dict[str, str]:
 def _first_in_scope() -> Any:
     here, there = aliased(Search), aliased(Search)
     lost = exists().where(Race.evaluation_id == Evaluation.id, Race.dropped.is_(True))
+    # Races and intervals need the outcomes of whoever is followed.
+    archived = exists().where(Archive.search_id == Evaluation.search_id)
     return (
         select(Evaluation.id)
         .join(there, there.id == Evaluation.search_id)
@@ -146,6 +148,7 @@ def _first_in_scope() -> Any:
             Evaluation.split == bindparam("on"),
             Evaluation.status == EvaluationStatus.SCORED.value,
             ~lost,
+            ~archived,
         )
         .order_by(Evaluation.id)
         .limit(1)

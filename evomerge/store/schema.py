@@ -52,7 +52,7 @@ NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
 }
 VERSION_TABLE = "evomerge_version"
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Revisions of `db/migrations`, oldest first; the last one is what this version reads and writes."""
 
 Key = BigInteger().with_variant(Integer, "sqlite")
@@ -221,12 +221,26 @@ MISHAPS = "status IN ('failed', 'lost', 'late')"
 """Attempts that came to nothing, or too late: few among many."""
 
 
+class Archive(Base):
+    """Where the per-document outcomes of an ended search went; `deleted_at`: the last of them left."""
+
+    __tablename__ = "archives"
+    __table_args__ = (CheckConstraint("outcomes >= 0", name="outcomes"),)
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    file: Mapped[str]
+    sha256: Mapped[str]
+    outcomes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(Timestamp)
+    deleted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+
 class Attempt(Base):
     """One try of a worker at an evaluation, and what it cost. `late_scores` changed nothing."""
 
     __tablename__ = "attempts"
     __table_args__ = (
         CheckConstraint("status IN ('running', 'scored', 'failed', 'lost', 'late')", name="status"),
+        Index(None, "finished_at"),
         Index(
             "uq_attempts_one_running",
             "evaluation_id",

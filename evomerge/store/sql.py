@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from evomerge.store.activity import Activity
+from evomerge.store.archives import Archives
 from evomerge.store.attempts import Attempts
 from evomerge.store.candidates import Candidates
 from evomerge.store.connection import make_engine, resolve_url, shown
@@ -40,6 +41,7 @@ class SQLStore(
     ProgressReader,
     Questions,
     Activity,
+    Archives,
     Owners,
     Tokens,
     Queue,

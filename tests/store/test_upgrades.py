@@ -21,6 +21,7 @@ AS_BEFORE = {
         strategy={"name": "cma", "seed": 11, "asynchronous": False}, racing={"enabled": False}
     ),
     "0002": make_spec(),
+    "0003": make_spec(),
 }
 """What the searches of earlier releases did without saying so, and go on doing."""
 

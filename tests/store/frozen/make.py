@@ -15,6 +15,7 @@ from evomerge.fitness import Fitness, Split
 from evomerge.limits import Limits
 from evomerge.spec import Budget
 from evomerge.store import open_store
+from evomerge.store.access import OwnerLimits, Scope
 from evomerge.store.schema import REVISIONS
 from evomerge.testing.store_conformance.samples import hold, make_candidate, make_result
 
@@ -40,6 +41,11 @@ def fill(url: str) -> None:
     store.mark_told(held.id, held.owner, {records[1].id: -0.75, records[0].id: -0.5})
     store.request_evaluations(held.id, held.owner, [records[0].id], Split.TEST)
     store.set_limits(held.id, Limits(budget=Budget(candidates=9), workers=2))
+    store.adopt(held.id, "ada")
+    store.set_owner("ada", weight=2.0, limits=OwnerLimits(running=3))
+    store.create_token("ada", Scope.SUBMIT, seconds=3600, note="laptop")
+    store.log(held.id, "began")
+    store.add_export(records[0].id, "ada", "/exports/frozen")
     store.close()
 
 
