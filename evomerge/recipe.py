@@ -150,9 +150,9 @@ class Recipe(Frozen):
     A model is a path or a hub id, `name[@revision]`, perhaps with an adapter: `name+adapter`.
 
     `seed` feeds random masks (DARE); `dtype` is None for the base model's own. Arithmetic is fp32
-    whatever the dtype, and is rounded once. `align: permutation` brings the units of all models into
-    the order of the base's, or the first one's, before they are merged. `coefficients` is the file that
-    a method has learned (dam).
+    whatever the dtype, and is rounded once. `align` (permutation, activations) brings the units of all
+    models into the order of the base's, or the first one's, before they are merged. `coefficients` is
+    the file that a method has learned (dam).
     """
 
     merge_method: str

@@ -57,7 +57,8 @@ def _of_merges(file: Path, more: tuple[str, ...]) -> list[Work]:
 
 def _of_merge(document: Document, home: Path, more: tuple[str, ...]) -> Work | None:
     recipe, method = document.recipe, get_method(document.recipe.merge_method)
-    if method.statistics is None and not more:
+    aligning = ("activations",) if recipe.align == "activations" else ()
+    if method.statistics is None and not more and not aligning:
         return None
     if recipe.calibration is None:
         raise needs_texts(method.name)
@@ -69,9 +70,12 @@ def _of_merge(document: Document, home: Path, more: tuple[str, ...]) -> Work | N
         )
     folders = model_folders(recipe.all_models(), home)
     texts = set_of(recipe.calibration, home)
+    if aligning:
+        return Work(recipe.all_models(), folders, tuple(sorted({*aligning, *more})), texts)
     if method.rebuilds:
-        needed = needed_by(recipe, method)
-        return Work(recipe.all_models(), folders, tuple(sorted({*needed, *more})), texts)
+        merged = tuple(source.model for source in recipe.models or ())
+        needed = {*needed_by(recipe, method), *more}
+        return Work(merged, folders, tuple(sorted(needed)), texts)
     with MergeSource(folders, tables=False) as source:
         plans = list(resolve(recipe, source.layouts(recipe)))
     names: set[str] = set(more)

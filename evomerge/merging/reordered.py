@@ -1,7 +1,8 @@
-"""A recipe's models with their units in one order: `align: permutation`.
+"""A recipe's models with their units in one order: `align: permutation`, or `align: activations`.
 
 The base stays as it is, or the first model where there is no base; the units of every other one are
-matched to it by weights, and its tensors come in that order. Orders are worked out once and kept on disk.
+matched to it, by weights or by what they answer to calibration texts, and its tensors come in that order.
+Orders are worked out once and kept on disk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
+from evomerge.alignment.activations import match_activations
 from evomerge.alignment.groups import Group, all_groups
 from evomerge.alignment.permute import Order, Orders, Permuter
 from evomerge.alignment.transformers import transformer_groups
@@ -22,6 +24,7 @@ from evomerge.merging.statistics import StatisticsCache
 from evomerge.recipe import Recipe
 
 _VERSION = 1
+ACTIVATIONS = "activations"
 
 
 class ReorderedCheckpoint(Checkpoint):
@@ -54,10 +57,29 @@ def reorder(recipe: Recipe, aligned: Aligned, cache: StatisticsCache) -> Aligned
     groups = groups_of(reference)
     for name in names[1:]:
         check_alike(reference, models[name])
-        orders = matched(reference, models[name], groups, cache, recipe.seed)
-        mark = repr((_VERSION, _mark(reference), recipe.seed))
+        match, how = _matching(recipe, aligned, groups, name)
+        orders = matched(reference, models[name], groups, cache, recipe.seed, match, how)
+        mark = repr((_VERSION, how, _mark(reference), recipe.seed))
         models[name] = ReorderedCheckpoint(models[name], groups, orders, mark)
     return replace(aligned, checkpoints=models)
+
+
+def _matching(
+    recipe: Recipe, aligned: Aligned, groups: Sequence[Group], name: str
+) -> tuple[Callable[[], Mapping[str, Order]] | None, object]:
+    """How a model's units are matched, and what that depends on besides the models; None: by weights."""
+    if recipe.align != ACTIVATIONS:
+        return None, "weights"
+    from evomerge.merging.calibrated import calibrated
+
+    known = calibrated(recipe, aligned.checkpoints)
+    first = recipe.all_models()[0]
+
+    def match() -> Mapping[str, Order]:
+        one, two = (known.crosswise("activations", n, (first, name)) for n in (first, name))
+        return match_activations(groups, {n: (one[n], two[n]) for n in one if n in two})
+
+    return match, ("activations", recipe.calibration)
 
 
 def groups_of(model: Checkpoint) -> tuple[Group, ...]:

@@ -104,7 +104,8 @@ class Runner:
     ) -> bool:
         """The same for a method with arithmetic of its own; `measured`: what it needs of its models."""
         flat = out.detach().view(-1)
-        size = self._chunk if method.entrywise else max(flat.numel(), 1)
+        chunk = self._chunk if self._device.type == "cpu" else PIECE
+        size = chunk if method.entrywise else max(flat.numel(), 1)
         given = [x for x in (base, *models) if x is not None]
         finite = True
         with torch.no_grad():

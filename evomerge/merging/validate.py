@@ -15,7 +15,7 @@ from evomerge.methods.amounts import weights_cancel
 from evomerge.recipe import Recipe, Scalar, Setting, Settings, Slice, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
-ALIGNMENTS = ("permutation",)
+ALIGNMENTS = ("permutation", "activations")
 """How the units of models can be brought into one order before they are merged."""
 _MODULE = re.compile(r"\w+(\.\w+)*")
 
@@ -79,6 +79,12 @@ def _structure(recipe: Recipe, method: Method, where: str | None) -> Iterator[Re
             f"align: {recipe.align} with {method.name}, whose statistics are in the old order",
             where=where,
             remedy="write the reordered model first: merge it alone, with align, by passthrough",
+        )
+    if recipe.align == "activations" and recipe.calibration is None:
+        yield RecipeError(
+            "align: activations matches units by what they answer to texts, and none are named",
+            where=where,
+            remedy="add `calibration: texts.jsonl`, or write align: permutation",
         )
     if method.rebuilds and (recipe.models is None or recipe.tokenizer is not None):
         yield RecipeError(

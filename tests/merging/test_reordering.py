@@ -2,14 +2,18 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from evomerge.errors import CheckpointError, EvomergeError, NotFoundError
+from evomerge.evaluation.calibrated import calibrate
+from evomerge.evaluation.calibration_works import works_of_file
 from evomerge.merging.offline import merge_config
 from evomerge.merging.validate import find_problems
 from evomerge.recipe import Recipe, Source
+from evomerge.zoo.tokenizer import VOCABULARY, make_tokenizer
 from tests.alignment.networks import answers, groups_of, load, make, random_orders, shuffled
 
 
@@ -57,6 +61,48 @@ def test_a_network_and_its_shuffled_copy_average_to_the_network(family, tmp_path
     aligned = answers(load(family, merged(tmp_path, SOUP + "align: permutation\n", "aligned")))
     assert torch.allclose(aligned, expected, atol=1e-4)
     assert (plain - expected).abs().max() > 0.1
+
+
+def measured(tmp_path, text, name="out"):
+    """A merge after its models were measured."""
+    file = tmp_path / f"{name}.yml"
+    file.write_text(text)
+    for work in works_of_file(file, ()):
+        calibrate(work, device="cpu")
+    merge_config(file, tmp_path / name)
+    return tmp_path / name
+
+
+def with_texts(tmp_path, family):
+    """A network and its shuffled copy, with tokenizers and texts."""
+    one = make(family, tmp_path / "one", vocab_size=len(VOCABULARY))
+    copy_in_another_order(one, tmp_path / "two")
+    for name in ("one", "two"):
+        make_tokenizer(64).save_pretrained(str(tmp_path / name))
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(40)]
+    (tmp_path / "texts.txt").write_text("\n".join(words))
+    return one
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_matching_by_activations_undoes_a_shuffle(family, tmp_path):
+    one = with_texts(tmp_path, family)
+    text = SOUP + "align: activations\ncalibration: texts.txt\n"
+    got = answers(load(family, measured(tmp_path, text)))
+    assert torch.allclose(got, answers(load(family, one)), atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+@pytest.mark.parametrize("matching", ["weights", "activations"])
+def test_least_squares_leave_a_network_and_its_copy_what_they_are(family, matching, tmp_path):
+    """Both networks' outputs are met exactly already; with units apart as without."""
+    one = with_texts(tmp_path, family)
+    for ratio in (0, 0.5):
+        rules = f"[{{filter: mlp, value: {ratio}}}, {{value: 0}}]"
+        text = soup("pleas", f"parameters: {{ratio: {rules}, matching: {matching}}}\n")
+        out = measured(tmp_path, text + "calibration: texts.txt\n", f"out{ratio}")
+        assert torch.allclose(answers(load(family, out)), answers(load(family, one)), atol=1e-3)
 
 
 def test_align_is_written_into_the_configuration_and_read_back(tmp_path):
