@@ -156,6 +156,7 @@ def _page(status: int, content: Mapping[str, Any]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>{status}</title><main><h1>{escape(str(content['message']))}</h1>"
+        '<link rel="stylesheet" href="/static/style.css">'
+        f"<title>{status} · evomerge</title><main><h1>{escape(str(content['message']))}</h1>"
         f'{paragraphs}<p><a href="/">All searches</a></p></main></html>'
     )

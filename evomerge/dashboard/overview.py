@@ -56,14 +56,6 @@ class Live:
     notes: tuple[str, ...] = ()
 
     @property
-    def lead(self) -> float | None:
-        """How far the best is ahead of the best baseline, on the search split."""
-        best = self.standing.progress.best_fitness
-        if best is None or not self.baselines:
-            return None
-        return best - self.baselines[0][1]
-
-    @property
     def best_is_searched(self) -> bool:
         """Whether the best candidate so far is one that the search asked for."""
         best = self.standing.progress.best

@@ -19,7 +19,7 @@ from evomerge.store.schema import Candidate, Evaluation, Key, Race, Score
 from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import CandidateRecord, EvaluationRecord
 
-STRETCHES, DOTS = 180, 400
+STRETCHES, DOTS = 180, 300
 _LAST = 2**62
 
 
@@ -88,8 +88,8 @@ class Courses(Transactions):
 
 
 def _ids_at(db: Connection, search_id: str, first: int, count: int, most: int) -> list[int]:
-    """The candidates at which `most` even stretches of the search begin."""
-    step = max(1, -(-count // most))
+    """The candidates at which even stretches of the search begin: `most` to twice as many of them."""
+    step = max(1, count // most)
     numbers = range(first, first + count, step)
     query = select(Candidate.id).where(
         Candidate.search_id == search_id, Candidate.number.in_(numbers)

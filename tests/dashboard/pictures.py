@@ -1,6 +1,7 @@
-"""Pictures of every page, on a desk and on a phone, light and dark.
+"""Pictures of every page, on a desk and on a phone, light and dark; or those of docs/dashboard.md.
 
 python -m tests.dashboard.pictures FOLDER
+python -m tests.dashboard.pictures --docs docs/pictures
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ def pages(store: SQLStore, ids: dict[str, str]) -> Iterator[tuple[str, str]]:
     yield "nothing", "/?q=no+such+name"
 
 
-def take(out: Path) -> None:
+def of_docs(store: SQLStore, ids: dict[str, str]) -> Iterator[tuple[str, str, int, int, bool]]:
+    """Name, path, width, height and darkness of each picture in the documentation."""
+    everything = dict(pages(store, ids))
+    yield "search", everything["running"], 1080, 760, False
+    yield "compare", everything["compare"], 1080, 860, False
+    yield "phone", everything["running"], 360, 740, True
+
+
+def take(out: Path, *, docs: bool = False) -> None:
     """All of them into a folder."""
     program = find_chromium()
     if program is None:
@@ -46,15 +55,22 @@ def take(out: Path) -> None:
         store = open_store(folder / "s.db")
         ids = build(store, folder / "models")
         with served(store.url) as address, Browser(program, folder / "profile") as browser:
-            for name, path in pages(store, ids):
-                for width, dark in LOOKS:
-                    browser.look(width=width, dark=dark)
-                    browser.open(address + path)
-                    browser.picture(out / f"{name}_{width}{'_dark' if dark else ''}.png")
+            for name, path, width, height, dark in (
+                of_docs(store, ids) if docs else _all(store, ids)
+            ):
+                browser.look(width=width, dark=dark)
+                browser.open(address + path)
+                browser.picture(out / f"{name}.png", height=height or None)
             for line in browser.complaints():
                 print(line)
         store.close()
 
 
+def _all(store: SQLStore, ids: dict[str, str]) -> Iterator[tuple[str, str, int, int, bool]]:
+    for name, path in pages(store, ids):
+        for width, dark in LOOKS:
+            yield f"{name}_{width}{'_dark' if dark else ''}", path, width, 0, dark
+
+
 if __name__ == "__main__":
-    take(Path(sys.argv[1]))
+    take(Path(sys.argv[-1]), docs="--docs" in sys.argv)

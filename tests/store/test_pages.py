@@ -159,7 +159,7 @@ def test_the_course_of_a_long_search_keeps_the_best_and_is_short(large):
     exact = records_of(pairs)
     assert {dot.number for dot in course.records} <= set(exact)
     assert course.records[-1].number == exact[-1]
-    assert len(course.dots) <= 30 + len(course.records)
+    assert len(course.dots) <= 2 * 30 + len(course.records)
     fitness = [dot.fitness for dot in course.records]
     assert fitness == sorted(fitness)
 

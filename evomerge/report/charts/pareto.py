@@ -114,6 +114,6 @@ def _rivals(
         yield line(left, top - 4, left, top + 4, "rival", title)
         if all(abs(left - a) > 90 or abs(top - b) > 12 for a, b in taken):
             taken.append((left, top))
-            fits = left < x.end - 80
+            fits = left < x.end - 100
             shift, anchor = (7, "start") if fits else (-7, "end")
             yield text(left + shift, top + 4, short(name, 16), "tick", anchor)
