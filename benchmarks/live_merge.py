@@ -4,7 +4,7 @@ On the models of `benchmarks.merge_speed` (1.1 B parameters in bf16, base and th
 files). Measured is `MergeSource.merge_into`, which a live engine's worker calls with its own parameters:
 what the method reads is read, the merged weights are written in place over 2.2 GB of existing memory.
 Every candidate has other weights and densities; what a search measures once (cuts for all densities,
-norms, angles: see `first`) is measured before.
+norms, angles, ranks within rows: see `first`) is measured before.
 
 The floor is a copy (`Tensor.copy_`, mapped file to the same memory) of half as many bytes as the merge
 reads and writes together: a copy reads and writes each of its bytes. Medians over the rounds, in each of
