@@ -6,6 +6,7 @@ more searches may end, while it runs.
 
 from pathlib import Path
 
+from evomerge.calibration.recipes import pinned
 from evomerge.errors import SpecError
 from evomerge.merging.mergekit_yaml import load_recipe
 from evomerge.recipe import Recipe
@@ -51,7 +52,7 @@ def _read(recipe: Recipe | Path, spec: SearchSpec) -> Recipe:
             where=f"strategy.start.recipes: {recipe}",
             remedy="write the models as base_model and models of the search file resolve them",
         )
-    return found
+    return pinned(found, recipe.parent)
 
 
 def _check(earlier: SearchRecord, spec: SearchSpec, scope: str) -> None:
