@@ -9,8 +9,9 @@ from evomerge.cli import (
     answers,
     best,
     calibrate,
-    dam,
     control,
+    dam,
+    database,
     demo,
     doctor,
     follow,
@@ -89,4 +90,4 @@ app.add_typer(token.tokens, name="token", rich_help_panel=TOOLS)
 app.add_typer(token.owners, name="owner", rich_help_panel=TOOLS)
 app.command("doctor", rich_help_panel=TOOLS)(doctor.doctor)
 app.command("schema", rich_help_panel=TOOLS)(maintenance.schema)
-app.add_typer(maintenance.db, name="db", rich_help_panel=TOOLS)
+app.add_typer(database.db, name="db", rich_help_panel=TOOLS)
