@@ -8,6 +8,7 @@ in the database, and so do its scores.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 from sqlalchemy.orm import aliased
@@ -144,7 +145,7 @@ class Archives(Transactions):
         db.execute(delete(Archive).where(Archive.search_id == search_id))
 
 
-def _own(search_id: str) -> object:
+def _own(search_id: str) -> Any:
     return select(Evaluation.id).where(Evaluation.search_id == search_id)
 
 

@@ -245,5 +245,5 @@ def test_a_search_is_continued_only_with_the_models_it_began_with(store, tmp_pat
     search = store.search(_submit(store, fake_spec(tmp_path)))
     check_unchanged(search)
     write_checkpoint(tmp_path / "y", seed=99)
-    with pytest.raises(SpecError, match="model .*y [0-9a-f]+ → [0-9a-f]+ changed since it began"):
+    with pytest.raises(SpecError, match=r"model .*y [0-9a-f]+ → [0-9a-f]+ changed since it began"):
         check_unchanged(search)
