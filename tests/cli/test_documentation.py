@@ -36,7 +36,8 @@ def test_the_options_of_the_program_itself_are_in_the_documentation():
 
 
 def test_the_documentation_names_no_option_that_is_not_there():
-    known = {"--help", "-h", "--version", "--debug", "--install-completion", "--show-completion"}
+    known = {"--help", "-h", "--install-completion", "--show-completion"}
+    known |= {name for p in typer.main.get_command(app).params for name in p.opts}
     for _, command in commands():
         known |= {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) <= known
