@@ -236,6 +236,7 @@ def test_output_gradient_grams_are_kfacs_second_factor(
     scale = float(expected.abs().max())
     np.testing.assert_allclose(values[name] / scale, expected / scale, atol=1e-4)
     assert header["counts"][name] == len(short.ids)
+    assert not any("lm_head" in one or "wte" in one for one in values)
 
 
 def drawn_labels(loaded: Loaded, one: Encoded) -> torch.Tensor:

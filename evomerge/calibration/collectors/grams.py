@@ -97,14 +97,16 @@ class InputGrams:
 class OutputGradientGrams:
     """E[gᵀg] of the gradients of log p(y|x) at the outputs of every linear layer, y drawn from the model.
 
-    With the Gram matrices of the inputs these are K-FAC's two factors.
+    With the Gram matrices of the inputs these are K-FAC's two factors. A head, with its side of a whole
+    vocabulary, is left out, as MaTS leaves it out.
     """
 
     one_by_one = True
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._linear = _linear_slots(loaded)
+        everything = _linear_slots(loaded).items()
+        self._linear = {name: slot for name, slot in everything if kind_of(name) != "head"}
         self._active: frozenset[str] = frozenset()
         self.sums = Sums()
 
