@@ -21,6 +21,7 @@ from fastapi import Depends, Request
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
 from evomerge.api.limits import Limiter, Streams
 from evomerge.api.settings import ServerSettings, is_loopback
+from evomerge.errors import NotFoundError
 from evomerge.observe.metrics import Metrics
 from evomerge.store import SQLStore
 from evomerge.store.access import Scope, TokenRecord
@@ -59,9 +60,13 @@ class Context:
 
     def visible(self, who: Principal, search: str) -> SearchRecord:
         """The search, where `who` may read it; else as if there were none."""
-        record = self.store.search(search)
-        if self.may_read(who, record.id):
-            return record
+        try:
+            record = self.store.search(search)
+            if self.may_read(who, record.id):
+                return record
+        except NotFoundError:  # its remedy lists names, which are not everybody's to know
+            if self.readable_owner(who) is None:
+                raise
         raise ApiError(404, f"no search {search!r}", remedy="see the list of your searches")
 
     def changeable(self, who: Principal, search: str) -> SearchRecord:

@@ -371,6 +371,10 @@ def test_a_private_server_shows_nobody_the_searches_of_others(shared):
     for path in ("", "/live", "/candidates", "/errors", "/file", "/candidates/0"):
         assert ada.get(f"/searches/{ids['bob']}{path}").status_code == 404
     assert "of bob" not in text_of(ada.get("/?owner=bob"))
+    missing = ada.get("/searches/nothing-of-that-name")
+    assert missing.status_code == 404
+    assert "bob" not in missing.text
+    assert ids["bob"] not in missing.text
     assert ada.get("/workers").status_code == ada.get("/errors").status_code == 200
 
 
