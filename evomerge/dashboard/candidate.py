@@ -1,6 +1,6 @@
 """One candidate: its scores with intervals, what it cost, what went wrong, and its recipe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from evomerge.bootstrap import Estimate
@@ -50,7 +50,10 @@ class Attempted:
 
 @dataclass(frozen=True)
 class SplitView:
-    """A candidate on one split. fitness and scores: empty where it has no result there."""
+    """A candidate on one split. fitness and scores: empty where it has no result there.
+
+    taken_from: whose result it took over; elsewhere: that of a search that is not to be named.
+    """
 
     evaluation: EvaluationRecord
     sign: Sign
@@ -58,6 +61,7 @@ class SplitView:
     scores: tuple[ScoreRow, ...]
     attempts: tuple[Attempted, ...]
     taken_from: CandidateRecord | None
+    taken_from_elsewhere: bool
 
     @property
     def dropped(self) -> bool:
@@ -84,9 +88,16 @@ class CandidateDetail:
 
 
 def read_candidate(
-    store: SQLStore, search: SearchRecord, number: int, tables: Tables
+    store: SQLStore,
+    search: SearchRecord,
+    number: int,
+    tables: Tables,
+    readable: Callable[[str], bool] = lambda search_id: True,
 ) -> CandidateDetail:
-    """Everything about a candidate; NotFoundError where the search has none of that number."""
+    """Everything about a candidate; NotFoundError where the search has none of that number.
+
+    readable: whether the searches of an id may be named.
+    """
     candidate = store.numbered(search.id, number)
     chosen = store.chosen(search.id, [candidate.id])
     own = [e for c, e in chosen if c.id == candidate.id]
@@ -96,7 +107,7 @@ def read_candidate(
         search,
         candidate,
         label_of(candidate),
-        tuple(_split_view(store, search, e, references, tables) for e in _in_order(own)),
+        tuple(_split_view(store, search, e, references, tables, readable) for e in _in_order(own)),
         view_recipe(candidate.recipe),
         dump_recipe(candidate.recipe),
         before,
@@ -128,19 +139,22 @@ def _split_view(
     evaluation: EvaluationRecord,
     references: References,
     tables: Tables,
+    readable: Callable[[str], bool],
 ) -> SplitView:
     fitness, scores = tables.keep(
         ("scores", evaluation.id, evaluation.fitness),
         lambda: _scores(store, search, evaluation, references),
     )
     attempts = store.attempts(evaluation.copied_from or evaluation.id)
+    source = _taken_from(store, evaluation)
     return SplitView(
         evaluation,
         EVALUATION_SIGNS[evaluation.status],
         fitness,
         scores,
         tuple(Attempted(one, ATTEMPT_SIGNS[one.status]) for one in attempts),
-        _taken_from(store, evaluation),
+        source if source and readable(source.search_id) else None,
+        taken_from_elsewhere=bool(source and not readable(source.search_id)),
     )
 
 

@@ -1,6 +1,7 @@
 """The routes that people look at; `actions` holds those that change something."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -194,7 +195,8 @@ def _add_candidates(router: APIRouter, tables: Tables) -> None:
         request: Request, here: Here, who: Reader, search: SearchId, number: Number
     ) -> Response:
         record = here.visible(who, search)
-        found = read_candidate(here.store, record, number, tables)
+        readable = partial(here.may_read, who)
+        found = read_candidate(here.store, record, number, tables, readable)
         return page(request, who, "candidate", found=found)
 
     @router.get("/searches/{search}/candidates/{number}/recipe.yml")

@@ -7,11 +7,11 @@ from ruamel.yaml import YAML
 
 from evomerge.merging.mergekit_yaml import parse_recipe
 from evomerge.spec import SearchSpec
-from evomerge.store import open_store
+from evomerge.store import make_owner, open_store
 from evomerge.store.access import Scope
 from evomerge.store.pages import SearchView
 from evomerge.store.types import Origin, SearchStatus
-from evomerge.testing.store_conformance.samples import make_spec
+from evomerge.testing.store_conformance.samples import make_candidate, make_result, make_spec
 from tests.dashboard.conftest import SETTINGS, client_of
 from tests.dashboard.markup import read
 
@@ -376,6 +376,24 @@ def test_a_private_server_shows_nobody_the_searches_of_others(shared):
     assert "bob" not in missing.text
     assert ids["bob"] not in missing.text
     assert ada.get("/workers").status_code == ada.get("/errors").status_code == 200
+
+
+def test_a_result_that_was_taken_over_names_its_source_to_those_who_may_know_it(shared):
+    store, tokens, ids = shared
+    for owner in ("bob", "ada"):
+        lease = make_owner()
+        store.acquire_lease(ids[owner], lease, 60)
+        store.add_candidates(ids[owner], lease, [make_candidate(0)])
+        (evaluation,) = store.evaluations(ids[owner])
+        if owner == "bob":
+            attempt = store.begin_attempt(evaluation.id, "w")
+            store.finish_attempt(evaluation.id, attempt, make_result(0.5))
+    path = f"/searches/{ids['ada']}/candidates/0"
+    assert ids["bob"] in signed_in(store, tokens["ada"]).get(path).text
+    private = SETTINGS.model_copy(update={"private": True})
+    answer = signed_in(store, tokens["ada"], private).get(path)
+    assert ids["bob"] not in answer.text
+    assert "taken over" in text_of(answer)
 
 
 def forms(client, path):
