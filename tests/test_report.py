@@ -19,10 +19,12 @@ from evomerge.report.charts import (
     Scale,
     cloud_of,
     cost_bar,
+    difference_chart,
     history_chart,
     importance_chart,
     lead_chart,
     pareto_chart,
+    spark_line,
     ticks,
 )
 from evomerge.report.data import Failure, gather
@@ -242,6 +244,49 @@ def test_bars_of_importance_say_their_shares():
         assert "weight · x: 40 % (30 to 50)" in chart
         assert chart.count('class="bar sure"') == chart.count('class="bar"') == 1
     assert importance_chart([], 900) == ""
+
+
+def test_a_phones_history_has_few_dots_and_the_best_baselines_name_alone():
+    points = [point(n, 0.5 + n * 1e-5, best=0.5 + n * 1e-5) for n in range(2000)]
+    baselines = [("TIES", 0.45), ("base", 0.4)]
+    desk, phone = (history_chart(points, baselines, width) for width in (900, 340))
+    assert phone.count("<circle") < 300 < desk.count("<circle")
+    assert ">base</text>" in desk
+    assert ">base</text>" not in phone
+    assert ">TIES</text>" in phone
+
+
+def test_a_sampled_history_says_how_many_there_are():
+    chart = history_chart([point(0, 0.5), point(50, 0.6, best=0.6)], [], 900, sampled_from=100)
+    assert "Search fitness of 100 candidates, of which 2 are drawn" in chart
+
+
+def test_a_spark_line_goes_from_the_first_to_the_best_and_on_to_the_last():
+    chart = spark_line([(10, 0.5), (40, 0.7)], 110)
+    assert 'aria-label="Best so far: from 0.5000 to 0.7000"' in chart
+    (steps,) = re.findall(r'<path d="([^"]+)"', chart)
+    start, *places = [float(n) for n in re.findall(r"[MH](-?[\d.]+)", steps)]
+    assert start < places[0] < places[-1]
+    assert places[0] - start == pytest.approx(0.3 * (places[-1] - start), abs=0.2)
+    assert spark_line([], 10) == spark_line([(1, 0.5)], 10) == ""
+
+
+def test_differences_that_leave_out_zero_are_drawn_as_sure():
+    rows = [("a", Estimate(0.2, 0.1, 0.3)), ("b", Estimate(-0.2, -0.3, -0.1))]
+    rows += [("c", Estimate(0.1, -0.1, 0.3)), ("<d>", Estimate(0.1))]
+    chart = difference_chart("Difference", rows, 900)
+    assert chart.count("<circle") == 4
+    assert len(re.findall(r'<circle[^>]*class="lead sure"', chart)) == 2
+    assert "a +0.2000 (+0.1000 to +0.3000)" in chart
+    assert "&lt;d&gt;" in chart
+    assert difference_chart("Difference", [], 900) == ""
+
+
+def test_the_parts_of_the_time_are_named_where_there_is_room():
+    chart = cost_bar({"merge": 1.0, "forward": 98.0, "lost": 1.0}, 900)
+    assert ">forward</text>" in chart
+    assert ">lost</text>" not in chart
+    assert "lost 1.0 seconds" in chart
 
 
 @pytest.fixture(scope="module")

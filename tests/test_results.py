@@ -24,7 +24,7 @@ from evomerge.fitness import (
     compute_fitness,
     mean_score,
 )
-from evomerge.results import find_winner, read_results
+from evomerge.results import find_winner, read_results, read_table
 from evomerge.results.optimism import expected_optimism
 from evomerge.service import check_search, make_dispatcher, run_search, submit_search
 from evomerge.store import open_store
@@ -112,6 +112,30 @@ def test_the_lead_of_a_row_over_itself_is_exactly_zero():
     row = {"a": np.random.default_rng(5).random(50) < 0.5}
     lead, _ = compare(objective(a={}), [row, row]).lead(0, 1)
     assert (lead.value, lead.low, lead.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_paired_lead_of_a_task_covers_the_true_difference_in_about_95_of_100_tables():
+    generator, covered = np.random.default_rng(11), 0
+    for _ in range(200):
+        hardness = generator.random(120)
+        found = compare(
+            objective(a={}), [{"a": hardness < 0.6}, {"a": (hardness + 0.1) % 1 < 0.5}]
+        ).score_leads(0, 1)["a"]
+        lead, paired = found
+        assert paired
+        covered += lead.low <= 0.1 <= lead.high
+    assert 0.89 * 200 <= covered <= 0.99 * 200
+
+
+def test_the_lead_of_a_task_turns_round_with_its_rows_and_is_zero_over_itself():
+    generator = np.random.default_rng(12)
+    rows = [{"a": generator.random(50), "b": generator.random(40)} for _ in range(2)]
+    table = compare(objective(a={}, b={}), rows)
+    for task, (there, _) in table.score_leads(0, 1).items():
+        back, _ = table.score_leads(1, 0)[task]
+        assert (there.value, there.low) == pytest.approx((-back.value, -back.high))
+        itself, _ = table.score_leads(1, 1)[task]
+        assert (itself.value, itself.low, itself.high) == (0, 0, 0)
 
 
 def test_draws_weigh_normalise_and_turn_round_as_fitness_does():
@@ -272,6 +296,14 @@ def test_the_winner_is_the_searchs_candidate_that_answered_the_test_documents(fi
     assert results.split is Split.TEST
     assert results.winner.candidate_id in tested
     assert results.winner.label.startswith("candidate ")
+
+
+def test_baselines_finalists_and_the_best_are_enough_for_the_table(finished):
+    store, search, _ = finished
+    whole = read_results(store, search)
+    best = store.progress(search.id).best
+    table = read_table(store, search, store.chosen(search.id, [best.id]))
+    assert table == dataclasses.replace(whole, optimism=None, front=None)
 
 
 def test_every_baseline_is_in_the_table_once_and_greedy_soups_trials_are_not(finished):
