@@ -23,7 +23,7 @@ from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes
 
 _FORM = re.compile(r"^evm_([0-9a-f]{12})_([\w-]{43})$", re.ASCII)
-_USED_SECONDS = 60.0
+_STALE = or_(Token.used_at.is_(None), now() - Token.used_at > 60.0)
 
 
 class Tokens(Transactions):
@@ -78,8 +78,9 @@ class Tokens(Transactions):
         parts = _FORM.match(text)
         if parts is None:
             return None
-        found = self._good_token(parts[1], digest(parts[2]))
-        if found is not None:
+        found, stale = self._good_token(parts[1], digest(parts[2]))
+        # A write on every request would make all of them wait for each other.
+        if found is not None and stale:
             self._note_use(found)
         return found
 
@@ -91,23 +92,25 @@ class Tokens(Transactions):
         return db.scalar(query) is not None
 
     @reads
-    def _good_token(self, db: Connection, token_id: str, given: str) -> TokenRecord | None:
+    def _good_token(
+        self, db: Connection, token_id: str, given: str
+    ) -> tuple[TokenRecord | None, bool]:
+        """The token, and whether its use is due to be noted."""
         parent = aliased(Token)
         query = (
-            select(Token.__table__)
+            select(Token.__table__, _STALE.label("stale"))
             .outerjoin(parent, parent.id == Token.parent)
             .where(Token.id == token_id, *_good(Token), *_good(parent))
         )
         row = db.execute(query).one_or_none()
         # Compared also where there is none, so that an id is not found out by the time it takes.
         same = hmac.compare_digest(given, row.digest if row else "0" * 64)
-        return _record(row) if row is not None and same else None
+        return (_record(row), bool(row.stale)) if row is not None and same else (None, False)
 
     @writes
     def _note_use(self, db: Connection, token: TokenRecord) -> None:
         """Once a minute is enough to see whether a token is still needed."""
-        stale = or_(Token.used_at.is_(None), now() - Token.used_at > _USED_SECONDS)
-        db.execute(update(Token).where(Token.id == token.id, stale).values(used_at=now()))
+        db.execute(update(Token).where(Token.id == token.id, _STALE).values(used_at=now()))
 
 
 def digest(secret: str) -> str:
