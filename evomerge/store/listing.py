@@ -26,6 +26,7 @@ from evomerge.store.pages import (
 from evomerge.store.rows import scores_where
 from evomerge.store.schema import Ask, Candidate, Evaluation, Queued, Race, Score, Search
 from evomerge.store.searches import SEARCH_COLUMNS, search_of
+from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin
 
@@ -121,10 +122,10 @@ def _search_conditions(view: SearchView) -> list[Condition]:
     if view.status is not None:
         conditions.append(Search.status == view.status.value)
     if view.owner is not None:
-        conditions.append(Queued.owner == view.owner)
-    if view.text:
-        named = Search.name.icontains(view.text, autoescape=True)
-        conditions.append(or_(named, Search.id.startswith(view.text, autoescape=True)))
+        conditions.append(Queued.owner == clean(view.owner))
+    if wanted := clean(view.text):
+        named = Search.name.icontains(wanted, autoescape=True)
+        conditions.append(or_(named, Search.id.startswith(wanted, autoescape=True)))
     return conditions
 
 
@@ -205,7 +206,7 @@ def _by_task(base: list[Condition], view: CandidateView, raced: bool) -> _Segmen
     # What a few documents say is not comparable. The sum keeps SQLite from walking by fitness.
     whole = Evaluation.violation + literal(0.0) >= 0
     order = [(Score.value, view.descending), _FIRST]
-    return _Segment([*base, whole], order, task=view.sort.removeprefix("task:"), raced=raced)
+    return _Segment([*base, whole], order, task=clean(view.sort.removeprefix("task:")), raced=raced)
 
 
 def _by_fitness(base: list[Condition], view: CandidateView) -> list[_Segment]:
@@ -233,8 +234,8 @@ def _shown(db: Connection, search_id: str, view: CandidateView) -> list[Conditio
         conditions.append(Evaluation.candidate_id.in_(_baselines(db, search_id)))
     elif view.show is not Show.ALL:
         conditions.append(Evaluation.status == view.show.value)
-    if view.text:
-        conditions.append(Evaluation.candidate_id.in_(_named(db, search_id, view.text)))
+    if wanted := clean(view.text):
+        conditions.append(Evaluation.candidate_id.in_(_named(db, search_id, wanted)))
     return conditions
 
 

@@ -116,6 +116,15 @@ def test_baselines_a_number_and_a_recipe_are_found_by_their_names(large):
         assert whole(store, search, CandidateView(text=nothing)) == []
 
 
+@pytest.mark.parametrize("text", ["\x00", "\ud800", "\\", "%", "'; --", "😀" * 50, "7" * 40])
+def test_whatever_is_typed_is_looked_for_and_breaks_nothing(large, text):
+    store, search = large
+    assert store.candidate_page(search, CandidateView(text=text), limit=3).total in (0, COUNT)
+    assert store.candidate_page(search, CandidateView(f"task:{text}"), limit=3).rows == ()
+    assert store.search_page(SearchView(text=text), limit=3).total in (0, 3)
+    assert store.search_page(SearchView(owner=text), limit=3).total == 0
+
+
 def test_a_candidate_is_found_by_its_number_and_has_its_neighbours(large):
     store, search = large
     found = store.numbered(search, 12)
