@@ -57,6 +57,23 @@ def needs_texts(method: str) -> RecipeError:
     )
 
 
+def kept_set_of(recipe: Recipe) -> CalibrationSet:
+    """The set of a recipe that is merged: named by content, whatever lies in the working folder.
+
+    Raises RecipeError for a recipe without texts, or with texts that are not pinned.
+    """
+    calibration = recipe.calibration
+    if calibration is None:
+        raise needs_texts(recipe.merge_method)
+    if calibration.data is None or not calibration.data.startswith(PREFIX):
+        raise RecipeError(
+            "the calibration texts are not named by their content",
+            where=f"recipe {recipe.recipe_id}: calibration",
+            remedy="name the recipe's file in the search file, or write calibration: set:ID",
+        )
+    return load_set(calibration.data)
+
+
 def _find(name: str, home: Path | None) -> Path:
     path = Path(name).expanduser()
     beside = (home or Path()) / path

@@ -40,6 +40,12 @@ def calibrate(
     from evomerge.cli.merge import parse_size
     from evomerge.merging.device import choose_device
 
+    if address is not None and device is not None:
+        raise UsageError(
+            "tasks on a cluster take a GPU where there is one",
+            where="--device",
+            remedy="leave it out with --address",
+        )
     options = Options(batch_size=batch_size, memory=parse_size(memory))
     place = None if device is None else choose_device(device, "--device")
     for work in _works(file, tuple(statistic or ())):

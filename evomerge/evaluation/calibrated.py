@@ -87,11 +87,9 @@ def calibrate(
     """
     store = StatisticStore()
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    waiting = {
-        name: [one for one in work.requests() if one.model == name and not store.has(one)]
-        for name in work.models
-        if only in {None, name}
-    }
+    missing = [one for one in work.requests() if not store.has(one)]
+    models = work.models if only is None else (only,)
+    waiting = {name: [one for one in missing if one.model == name] for name in models}
     calibrator = _Calibrator(work, store, options, place, tell, progress)
     # First the models that nobody else has, then the others, when they are free.
     busy = [name for name, todo in waiting.items() if todo and not calibrator.run(name, todo)]

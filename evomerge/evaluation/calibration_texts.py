@@ -76,7 +76,8 @@ def _tasks(spec: SearchSpec) -> Mapping[str, list[Example]]:
 
 
 def _file(name: str, tasks: Mapping[str, Any]) -> tuple[Example, ...]:
-    if not Path(name).is_file():
+    # Reading the search file made paths absolute: what is not was no file beside it.
+    if not (Path(name).is_absolute() and Path(name).is_file()):
         raise SpecError(
             f"{name!r} is neither a file nor a task of this search",
             where=_WHERE,

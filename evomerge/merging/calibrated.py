@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.calibration.recipes import needs_texts, requests_for, set_of
+from evomerge.calibration.recipes import kept_set_of, requests_for
 from evomerge.calibration.sets import CalibrationSet
 from evomerge.calibration.statistic import get_statistic
 from evomerge.calibration.store import Request, StatisticStore
@@ -217,10 +217,8 @@ class _Opened:
 
 
 def calibrated(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> Calibrated:
-    """The statistics that a recipe names. RecipeError where it names no texts."""
-    if recipe.calibration is None:
-        raise needs_texts(recipe.merge_method)
-    return Calibrated(checkpoints, set_of(recipe.calibration), StatisticStore())
+    """The statistics that a recipe names. RecipeError where it names no texts by their content."""
+    return Calibrated(checkpoints, kept_set_of(recipe), StatisticStore())
 
 
 def _needed(method: Method, plan: TensorPlan) -> tuple[str, ...]:

@@ -177,3 +177,54 @@ def test_the_fake_engine_needs_no_texts(tmp_path) -> None:
 
 def test_searches_without_such_methods_pin_no_texts(models, tasks) -> None:
     assert check_search(spec_of(models, tasks, space="ties_global")).spec.calibration.set is None
+
+
+def test_a_recipe_that_names_a_file_is_not_merged_before_its_texts_are_pinned(
+    models, tmp_path, monkeypatch
+) -> None:
+    from evomerge.calibration.recipes import pinned
+    from evomerge.errors import NotFoundError, RecipeError
+    from evomerge.merging.merge import merge_tensors
+    from evomerge.recipe import Calibration, Recipe, Source
+
+    (tmp_path / "x.txt").write_text("red\n")
+    monkeypatch.chdir(tmp_path)
+    names = [models["one"], models["two"]]
+    recipe = Recipe(
+        merge_method="fisher",
+        models=tuple(Source(model=name) for name in names),
+        calibration=Calibration(data="x.txt"),
+    )
+    folders = {name: Path(name) for name in names}
+    with pytest.raises(RecipeError, match="not named by their content"):
+        dict(merge_tensors(recipe, folders))
+    with pytest.raises(NotFoundError, match="not measured yet"):
+        dict(merge_tensors(pinned(recipe), folders))
+
+
+def test_a_search_file_reads_no_text_from_the_working_folder(
+    models, tasks, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "x.txt").write_text("red\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="neither a file nor a task"):
+        texts_of(spec_of(models, tasks, calibration={"data": "x.txt"}))
+
+
+@pytest.mark.engine
+def test_what_the_command_measured_for_a_search_file_the_search_finds(
+    models, tasks, tmp_path
+) -> None:
+    from evomerge.evaluation.calibrated import calibrate
+    from evomerge.evaluation.calibration_works import works_of_file
+    from evomerge.spec import load_spec
+
+    spec = spec_of(models, tasks, space="fisher_global").model_dump(mode="json")
+    del spec["calibration"]
+    file = tmp_path / "search.yml"
+    file.write_text(json.dumps(spec, default=str))  # JSON is YAML
+    (work,) = works_of_file(file, ())
+    assert calibrate(work, device="cpu") == 2
+    submitted = work_of(check_search(load_spec(file)).spec)
+    assert submitted is not None
+    assert all(StatisticStore().has(one) for one in submitted.requests())
