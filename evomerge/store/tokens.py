@@ -11,7 +11,7 @@ import re
 import secrets
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError
@@ -47,6 +47,7 @@ class Tokens(Transactions):
             parent: the token that a session is opened with.
         """
         add_owner(db, owner)
+        _forget_old_sessions(db)
         return _create(db, owner, scope, seconds, note, parent)
 
     @writes
@@ -139,6 +140,12 @@ def _create(
     }
     db.execute(insert(Token).values(**values))
     return f"evm_{token_id}_{secret}", _record(_token(db, token_id))
+
+
+def _forget_old_sessions(db: Connection) -> None:
+    """Browsers come and go: what ended a day ago is of no use to anybody."""
+    ended = now() - Token.expires_at > 86_400.0
+    db.execute(delete(Token).where(Token.parent.is_not(None), ended))
 
 
 def _good(token: Any) -> tuple[Any, ...]:

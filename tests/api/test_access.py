@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
+import sqlite3
+from contextlib import closing
 
 import pytest
 from fastapi.routing import APIRoute
@@ -152,8 +153,15 @@ def test_the_store_has_no_token_and_nothing_that_gives_one(world):
         assert secret.encode() not in file.read_bytes()
 
 
+def let_pass(world, seconds):
+    """As if so much time had gone by for all tokens."""
+    with closing(sqlite3.connect(world.folder / "store.db")) as db, db:
+        for column in ("expires_at", "revoked_at"):
+            db.execute(f"UPDATE tokens SET {column} = {column} - ?", (seconds,))
+
+
 def test_tokens_expire_are_rotated_and_revoked(world):
-    short, _ = world.store.create_token("bob", Scope.READ, seconds=1.0)
+    short, _ = world.store.create_token("bob", Scope.READ, seconds=3600)
     old, record = world.store.create_token("bob", Scope.SUBMIT)
     with world.client(None) as client:
 
@@ -161,9 +169,9 @@ def test_tokens_expire_are_rotated_and_revoked(world):
             return client.get(f"{API}/me", headers=bearer(token)).status_code
 
         assert (status(short), status(old)) == (200, 200)
-        new, made = world.store.rotate_token(record.id, seconds=None, grace=1.0)
+        new, made = world.store.rotate_token(record.id, seconds=None, grace=3600)
         assert (status(old), status(new)) == (200, 200)
-        time.sleep(1.2)
+        let_pass(world, 3601)
         assert (status(short), status(old), status(new)) == (401, 401, 200)
         assert made.scope is Scope.SUBMIT
         world.store.revoke_token(made.id)
@@ -355,7 +363,7 @@ def test_lines_in_names_break_no_header(world):
 
 
 def test_too_many_requests_are_told_when_to_come_again(world):
-    rates = RateLimits(rate=1, burst=5, failures=100)
+    rates = RateLimits(rate=0.01, burst=5, failures=100)
     with world.client(rates=rates) as client:
         answers = [client.get(f"{API}/me") for _ in range(8)]
         assert [a.status_code for a in answers] == [200] * 5 + [429] * 3
@@ -379,3 +387,14 @@ def test_errors_say_what_where_and_what_to_do_and_show_no_traceback(world):
         wrong = client.get(f"{API}/best?limit=0").json()["error"]
         assert "limit" in wrong["where"]
         assert "Traceback" not in client.get(f"{API}/searches/%00").text
+
+
+def test_sessions_that_ended_long_ago_are_forgotten_and_tokens_are_not(world):
+    token = world.token("ada submit")
+    with world.client(None) as client:
+        sign_in(client, token)
+        assert len(world.store.tokens(sessions=True)) == 2
+        let_pass(world, 3 * 86_400)
+        sign_in(client, token)
+        assert len(world.store.tokens(sessions=True)) == 2
+        assert len(world.store.tokens()) == 1
