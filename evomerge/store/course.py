@@ -7,20 +7,18 @@ along one index. Ids rise with numbers, as candidates are written in the order t
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, Row, column, func, literal, select, values
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, Integer, Row, bindparam, func, select, text
 
 from evomerge.fitness import Split
 from evomerge.store.evaluations import Root, evaluation_query, evaluation_record
 from evomerge.store.listing import first_searched, read_pairs
 from evomerge.store.pages import Course, Dot
 from evomerge.store.rows import scores_where
-from evomerge.store.schema import Candidate, Evaluation, Key, Race, Score
+from evomerge.store.schema import Candidate, Evaluation, Race, Score
 from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import CandidateRecord, EvaluationRecord
 
 STRETCHES, DOTS = 180, 300
-_LAST = 2**62
 
 
 class Courses(Transactions):
@@ -36,8 +34,7 @@ class Courses(Transactions):
             return Course(0, 0)
         last = select(func.max(Candidate.number)).where(Candidate.search_id == search_id)
         count = int(db.scalar(last) or 0) + 1 - first
-        starts = _ids_at(db, search_id, first, count, stretches)
-        records = _records(db, search_id, starts)
+        records = _records(db, search_id, first, count, stretches)
         shown = _ids_at(db, search_id, first, count, dots) if dots else []
         found = _dots(db, search_id, [*shown, *records])
         return Course(
@@ -89,57 +86,70 @@ class Courses(Transactions):
 
 def _ids_at(db: Connection, search_id: str, first: int, count: int, most: int) -> list[int]:
     """The candidates at which even stretches of the search begin: `most` to twice as many of them."""
-    step = max(1, count // most)
-    numbers = range(first, first + count, step)
+    numbers = range(first, first + count, _step(count, most))
     query = select(Candidate.id).where(
         Candidate.search_id == search_id, Candidate.number.in_(numbers)
     )
     return list(db.scalars(query.order_by(Candidate.number)))
 
 
-def _records(db: Connection, search_id: str, starts: Sequence[int]) -> list[int]:
+def _step(count: int, most: int) -> int:
+    """How many candidates a stretch has."""
+    return max(1, count // most)
+
+
+_MAXIMA = text(
+    """
+WITH RECURSIVE starts(number) AS (
+    SELECT :first
+    UNION ALL
+    SELECT number + :step FROM starts WHERE number + :step <= :last
+),
+stretches(low, high) AS MATERIALIZED (
+    SELECT
+        (SELECT id FROM candidates c WHERE c.search_id = :search AND c.number = starts.number),
+        (SELECT id FROM candidates c
+         WHERE c.search_id = :search AND c.number = starts.number + :step)
+    FROM starts
+)
+SELECT (
+    SELECT MAX(e.fitness)
+    FROM evaluations e
+    WHERE e.search_id = :search
+      AND e.split = 'search'
+      AND e.candidate_id >= stretches.low
+      AND e.candidate_id < COALESCE(stretches.high, 4611686018427387904)
+      -- The sum keeps SQLite from walking all that keep constraints once for every stretch.
+      AND e.violation + 0.0 = 0.0
+)
+FROM stretches
+ORDER BY low
+"""
+).bindparams(bindparam("first", type_=Integer), bindparam("step", type_=Integer))
+"""Text, as a statement that is put together for every question takes longer than to answer it."""
+
+
+def _records(db: Connection, search_id: str, first: int, count: int, most: int) -> list[int]:
     """The candidates that were the best so far, as far as the stretches can tell."""
-    ends = [*starts[1:], _LAST]
-    risen, best = [], float("-inf")
-    for row in db.execute(_maxima(search_id, list(zip(starts, ends, strict=True)))):
-        if row.best is not None and row.best > best:
-            best = row.best
-            risen.append((row.low, row.high, best))
-    holders = db.execute(_holders(search_id, risen)) if risen else ()
-    return [int(row.holder) for row in holders]
-
-
-def _maxima(search_id: str, stretches: Sequence[tuple[int, int]]) -> Any:
-    """The best fitness of each stretch among those that keep all constraints."""
-    stretch = _table("stretch", ("low", "high"), stretches)
-    best = select(func.max(_OWN.fitness)).where(*_kept(search_id, stretch.c))
-    inner = best.correlate(stretch).scalar_subquery().label("best")
-    return select(stretch.c.low, stretch.c.high, inner).order_by(stretch.c.low)
-
-
-def _holders(search_id: str, risen: Sequence[tuple[int, int, float]]) -> Any:
-    """The first candidate of each stretch with its best fitness."""
-    stretch = _table("stretch", ("low", "high"), risen)
-    first = select(func.min(_OWN.candidate_id)).where(
-        *_kept(search_id, stretch.c), _OWN.fitness == stretch.c.best
+    last = first + count - 1
+    values = {"search": search_id, "first": first, "last": last, "step": _step(count, most)}
+    risen: list[float] = []
+    for best in db.scalars(_MAXIMA, values):
+        if best is not None and (not risen or best > risen[-1]):
+            risen.append(float(best))
+    # A fitness that beat all before it is met there first.
+    holders = (
+        select(func.min(Evaluation.candidate_id))
+        .where(
+            Evaluation.search_id == search_id,
+            Evaluation.split == Split.SEARCH.value,
+            Evaluation.violation == 0,
+            Evaluation.fitness.in_(risen),
+        )
+        .group_by(Evaluation.fitness)
+        .order_by(Evaluation.fitness)
     )
-    inner = first.correlate(stretch).scalar_subquery().label("holder")
-    return select(stretch.c.low, inner).order_by(stretch.c.low)
-
-
-_OWN = aliased(Evaluation)
-
-
-def _table(name: str, keys: Sequence[str], rows: Sequence[tuple[float, ...]]) -> Any:
-    columns = [*(column(key, Key) for key in keys), column("best", Double())]
-    return values(*columns[: len(rows[0])], name=name).data(list(rows)).cte(name)
-
-
-def _kept(search_id: str, stretch: Any) -> tuple[Any, ...]:
-    inside = (_OWN.search_id == search_id, _OWN.split == Split.SEARCH.value)
-    place = (_OWN.candidate_id >= stretch.low, _OWN.candidate_id < stretch.high)
-    # The sum keeps SQLite from walking all that keep constraints once for every stretch.
-    return (*inside, *place, _OWN.violation + literal(0.0) == 0)
+    return [int(key) for key in db.scalars(holders) if key is not None]
 
 
 def _dots(db: Connection, search_id: str, candidate_ids: Sequence[int]) -> dict[int, Dot]:
