@@ -20,12 +20,14 @@ from fastapi import Depends, Request
 
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
 from evomerge.api.limits import Limiter, Streams
+from evomerge.api.looks import Looks
 from evomerge.api.settings import ServerSettings, is_loopback
 from evomerge.errors import NotFoundError
 from evomerge.observe.metrics import Metrics
 from evomerge.store import SQLStore
 from evomerge.store.access import Scope, TokenRecord
 from evomerge.store.types import SearchRecord
+from evomerge.wire import SearchState
 
 COOKIE = "evomerge_session"
 LOCAL_OWNER = "local"
@@ -57,6 +59,7 @@ class Context:
     metrics: Metrics
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     streams: Streams = field(default_factory=Streams)
+    looks: Looks[SearchState] | None = None
 
     def visible(self, who: Principal, search: str) -> SearchRecord:
         """The search, where `who` may read it; else as if there were none."""

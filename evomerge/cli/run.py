@@ -136,7 +136,10 @@ def resume(
         from evomerge.cli import remote
 
         found, status = remote.steer(server, search, "resume")
-        note(f"search {found} is {status} at {server}")
+        if format is Format.JSON:
+            print_json({"search": found, "status": status})
+        else:
+            note(f"search {found} is {status} at {server}")
         return
     from evomerge.cli.stores import store_at
     from evomerge.service import check_unchanged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,20 @@ class Place:
 
 @pytest.fixture
 def place(any_url, tmp_path):
-    store = open_store(any_url)
-    spec = fake_spec(tmp_path / "models", budget={"candidates": 6})
-    found = Place(store, tmp_path, check_search(spec, any_url), [])
+    """On each database in turn."""
+    yield from _place(any_url, tmp_path)
+
+
+@pytest.fixture
+def local_place(sqlite_url, tmp_path):
+    """On SQLite alone, for what the database has no part in."""
+    yield from _place(sqlite_url, tmp_path)
+
+
+def _place(url: str, folder: Path) -> Iterator[Place]:
+    store = open_store(url)
+    spec = fake_spec(folder / "models", budget={"candidates": 6})
+    found = Place(store, folder, check_search(spec, url), [])
     yield found
     for server in found.servers:
         server.stop()

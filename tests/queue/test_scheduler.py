@@ -95,73 +95,73 @@ def test_a_killed_controller_is_started_again_and_the_history_is_the_undisturbed
     assert same(history(place.store, search), undisturbed(place))
 
 
-def test_a_controller_that_always_dies_is_given_up_with_a_reason(place, monkeypatch):
+def test_a_controller_that_always_dies_is_given_up_with_a_reason(local_place, monkeypatch):
     monkeypatch.setattr(scheduler, "_CHILD", "tests.queue.dying")
     monkeypatch.setattr(scheduler, "back_off", lambda failures: 0.0)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    search = place.submit()
-    place.server(attempts=3).start()
-    wait_until(lambda: place.status(search) is SearchStatus.FAILED)
-    assert place.started(search) == 3
-    assert "3 times in a row" in (place.store.search(search).message or "")
-    assert not place.store.place(search).wanted
+    search = local_place.submit()
+    local_place.server(attempts=3).start()
+    wait_until(lambda: local_place.status(search) is SearchStatus.FAILED)
+    assert local_place.started(search) == 3
+    assert "3 times in a row" in (local_place.store.search(search).message or "")
+    assert not local_place.store.place(search).wanted
 
 
 def test_the_pauses_between_tries_grow_and_end_at_five_minutes():
     assert [scheduler.back_off(n) for n in (1, 2, 3, 20)] == [2.0, 4.0, 8.0, 300.0]
 
 
-def test_a_mistake_that_another_try_would_not_mend_is_told_and_ends_it(place):
-    search = place.submit()
-    (Path(place.checked.spec.base_model) / "config.json").unlink()
-    place.server().start()
-    wait_until(lambda: place.status(search) is SearchStatus.FAILED)
-    wait_until(lambda: not place.store.place(search).wanted)
-    assert place.started(search) == 1
-    assert "→" in (place.store.search(search).message or "")
+def test_a_mistake_that_another_try_would_not_mend_is_told_and_ends_it(local_place):
+    search = local_place.submit()
+    (Path(local_place.checked.spec.base_model) / "config.json").unlink()
+    local_place.server().start()
+    wait_until(lambda: local_place.status(search) is SearchStatus.FAILED)
+    wait_until(lambda: not local_place.store.place(search).wanted)
+    assert local_place.started(search) == 1
+    assert "→" in (local_place.store.search(search).message or "")
 
 
-def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(place):
-    search = place.submit()
-    pause_search(place.store, search)
-    stop_waiting(place.store, search, "paused")
-    server = place.server()
+def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(local_place):
+    search = local_place.submit()
+    pause_search(local_place.store, search)
+    stop_waiting(local_place.store, search, "paused")
+    server = local_place.server()
     server.tick()
-    assert (place.status(search), place.started(search)) == (SearchStatus.PAUSED, 0)
-    resume_queued(place.store, search, "ada")
+    assert (local_place.status(search), local_place.started(search)) == (SearchStatus.PAUSED, 0)
+    resume_queued(local_place.store, search, "ada")
     server.start()
-    wait_until(lambda: place.status(search) is FINISHED)
-    other = place.submit()
-    cancel_search(place.store, other)
-    stop_waiting(place.store, other, "cancelled")
-    server_wants = [e.search_id for e in place.store.queue_state().entries if e.wanted]
+    wait_until(lambda: local_place.status(search) is FINISHED)
+    other = local_place.submit()
+    cancel_search(local_place.store, other)
+    stop_waiting(local_place.store, other, "cancelled")
+    server_wants = [e.search_id for e in local_place.store.queue_state().entries if e.wanted]
     assert server_wants == []
 
 
-def test_a_running_search_pauses_and_goes_on(place):
-    search = place.submit(changes=SLOW)
-    place.server().start()
-    wait_until(lambda: place.store.progress(search).candidates > 3)
-    pause_search(place.store, search)
-    stop_waiting(place.store, search, "paused by ada")
-    wait_until(lambda: place.status(search) is SearchStatus.PAUSED)
+def test_a_running_search_pauses_and_goes_on(local_place):
+    search = local_place.submit(changes=SLOW)
+    local_place.server().start()
+    wait_until(lambda: local_place.store.progress(search).candidates > 3)
+    pause_search(local_place.store, search)
+    stop_waiting(local_place.store, search, "paused by ada")
+    wait_until(lambda: local_place.status(search) is SearchStatus.PAUSED)
     wait_until(lambda: not controllers(search))
-    assert place.status(search) is SearchStatus.PAUSED
-    resume_queued(place.store, search, "ada")
-    wait_until(lambda: place.status(search) is FINISHED)
+    assert local_place.status(search) is SearchStatus.PAUSED
+    resume_queued(local_place.store, search, "ada")
+    wait_until(lambda: local_place.status(search) is FINISHED)
 
 
-def test_a_stopped_server_ends_its_controllers_and_the_next_one_goes_on_at_once(place):
-    search = place.submit(changes=SLOW)
-    first = place.server()
+def test_a_stopped_server_ends_its_controllers_and_the_next_one_goes_on_at_once(local_place):
+    search = local_place.submit(changes=SLOW)
+    first = local_place.server()
     first.start()
-    wait_until(lambda: place.store.progress(search).candidates > 3)
+    wait_until(lambda: local_place.store.progress(search).candidates > 3)
     first.stop()
     assert controllers(search) == []
-    assert place.status(search) is RUNNING
-    place.server().start()
-    wait_until(lambda: place.status(search) is FINISHED)
-    assert same(history(place.store, search), undisturbed(place))
+    assert local_place.status(search) is RUNNING
+    local_place.server().start()
+    wait_until(lambda: local_place.status(search) is FINISHED)
+    assert same(history(local_place.store, search), undisturbed(local_place))
 
 
 def test_controllers_of_a_killed_server_go_on_and_nobody_starts_a_second_one(place):

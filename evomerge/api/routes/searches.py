@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from evomerge.api.checking import check
 from evomerge.api.context import Context, Here, Principal
 from evomerge.api.intake import check_allowed, read_submission
+from evomerge.api.looks import Looks
 from evomerge.api.openapi import READ, SUBMIT, Limit, Offset, SearchName, make_router
 from evomerge.api.views import search_item, search_state
 from evomerge.errors import UsageError
@@ -141,7 +142,7 @@ async def _events(
     clock = asyncio.get_running_loop().time
     end, beat, last = clock() + seconds, clock() + _BEAT_SECONDS, ""
     while clock() < end and not await request.is_disconnected():
-        state = await asyncio.to_thread(_state, here, search.id)
+        state = await asyncio.to_thread(_looks(here).at, search.id)
         text = state.model_dump_json()
         if text != last:
             last, beat = text, clock() + _BEAT_SECONDS
@@ -155,5 +156,8 @@ async def _events(
         await asyncio.sleep(min(1.0, max(0.0, end - clock())))
 
 
-def _state(here: Context, search_id: str) -> SearchState:
-    return search_state(here, here.store.search(search_id))
+def _looks(here: Context) -> Looks[SearchState]:
+    """Shared by all streams of this server."""
+    if here.looks is None:
+        here.looks = Looks(lambda search_id: search_state(here, here.store.search(search_id)))
+    return here.looks
