@@ -9,7 +9,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from evomerge.cli.app import app
-from evomerge.errors import EvomergeError
+from evomerge.errors import EvomergeError, RecipeError
+from evomerge.merging.mergekit_yaml import dump_recipe, parse_recipe
+from evomerge.recipe import Calibration, Recipe, Source
 from tests.calibration import models as families
 from tests.calibration.models import save, sentences
 
@@ -161,3 +163,28 @@ def test_texts_may_be_given_model_by_model(home: Path) -> None:
     rows = json.loads(run("calibrate", file, "--format", "json"))["statistics"]
     assert [row["examples"] for row in rows] == [1, 4]
     run("merge", file, home / "out")
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        Calibration(data="set:0123456789abcdef"),
+        Calibration(data="t.txt", own={"one": "o.jsonl"}, examples=7, max_length=99),
+        Calibration(own={"one": "o.jsonl"}),
+    ],
+)
+def test_a_recipes_texts_survive_its_yaml(calibration: Calibration) -> None:
+    recipe = Recipe(merge_method="fisher", models=(Source(model="one"),), calibration=calibration)
+    assert parse_recipe(dump_recipe(recipe)) == recipe
+    assert Recipe.model_validate_json(recipe.canonical_json()) == recipe
+    bare = recipe.model_copy(update={"calibration": None})
+    assert bare.recipe_id != recipe.recipe_id
+    assert "calibration" not in bare.canonical_json()
+
+
+@pytest.mark.parametrize("block", ["5", "{examples: 0}", "{texts: t.txt}", "[a, b]"])
+def test_a_wrong_block_is_refused_with_its_line(block: str) -> None:
+    text = f"merge_method: fisher\nmodels: [{{model: one}}]\ncalibration: {block}\n"
+    with pytest.raises(RecipeError, match="calibration") as caught:
+        parse_recipe(text, "merge.yml")
+    assert caught.value.where == "merge.yml:3"
