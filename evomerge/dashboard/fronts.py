@@ -19,9 +19,15 @@ def read_cloud(
     search: SearchRecord,
     chosen: Sequence[tuple[CandidateRecord, EvaluationRecord]],
 ) -> Cloud | None:
-    """Candidates by their objectives on the search split; None where there is only one objective."""
+    """Candidates by their objectives on the search split.
+
+    None where there is only one objective, or one of a package that is not installed here.
+    """
     objective = search.spec.objective
-    if objective.number_of_objectives < 2:
+    try:
+        if objective.number_of_objectives < 2:
+            return None
+    except TaskError:
         return None
     searched = {c.id: e for c, e in chosen if e.split is Split.SEARCH and e.fitness is not None}
     candidates = {c.id: c for c, _ in chosen}

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from evomerge.errors import TaskError
 from evomerge.results import Results, read_table
 from evomerge.store import SQLStore
 from evomerge.store.types import CandidateRecord, EvaluationRecord, SearchRecord
@@ -25,12 +26,19 @@ class Tables:
         search: SearchRecord,
         chosen: Sequence[tuple[CandidateRecord, EvaluationRecord]],
     ) -> Results | None:
-        """The results of a search; None where none of the candidates was scored."""
+        """The results of a search.
+
+        None where none of the candidates was scored, and where the objective is one of a package that
+        is not installed here.
+        """
         if not any(e.fitness is not None for _, e in chosen):
             return None
         scored = tuple((e.id, e.fitness) for _, e in chosen if e.fitness is not None)
         key = ("table", search.id, search.status, scored)
-        found: Results = self.keep(key, lambda: read_table(store, search, chosen))
+        try:
+            found: Results = self.keep(key, lambda: read_table(store, search, chosen))
+        except TaskError:
+            return None
         return found
 
     def keep(self, key: Hashable, make: Callable[[], Any]) -> Any:

@@ -11,7 +11,7 @@ from evomerge.store import make_owner, open_store
 from evomerge.store.access import Scope
 from evomerge.store.pages import SearchView
 from evomerge.store.types import Origin, SearchStatus
-from evomerge.testing.store_conformance.samples import make_candidate, make_result, make_spec
+from evomerge.testing.store_conformance.samples import hold, make_candidate, make_result, make_spec
 from tests.dashboard.conftest import SETTINGS, client_of
 from tests.dashboard.markup import read
 
@@ -99,6 +99,22 @@ def test_a_search_shows_its_verdict_its_table_and_its_recipe(world, client):
         "weight by layer",
     ]
     assert "Where the time goes" in text
+
+
+def test_a_search_for_an_objective_that_is_not_installed_is_shown_as_far_as_it_can_be(tmp_path):
+    store = open_store(tmp_path / "s.db")
+    goal = {"tasks": [{"task": "alpha"}], "custom": "not_installed_here"}
+    search = hold(store, objective=goal)
+    search.add(make_candidate(0), make_candidate(1))
+    for evaluation in search.evaluations():
+        search.score(evaluation.id, 0.5)
+    client = client_of(store)
+    text = text_of(client.get(f"/searches/{search.id}"))
+    assert "0.5000" in text
+    for path in ("/live", "/candidates", "/candidates/0", "/file"):
+        assert client.get(f"/searches/{search.id}{path}").status_code == 200
+    assert client.get(f"/compare?pick={search.id}:0&pick={search.id}:1").status_code == 200
+    store.close()
 
 
 def test_a_running_search_says_how_long_it_takes_and_refreshes_itself(world, client):
