@@ -31,6 +31,8 @@ from evomerge.spec import SearchSpec, read_spec
 FILE = Path("search file")
 NOWHERE = Path("/var/empty")
 _SEEDS = 2**63
+_PROSE = "objective.system_instruction"
+"""Read by models alone, and may say anything."""
 MOST_NODES, DEEPEST, LONGEST_LINE = 20_000, 40, 20_000
 
 
@@ -96,8 +98,11 @@ def check_allowed(spec: SearchSpec, settings: ServerSettings) -> None:
     if spec.strategy.seed >= _SEEDS:
         raise SpecError("is too big", where="strategy.seed", remedy="write a seed below 2^63")
     for where, text in leaves(spec.model_dump(mode="json")):
-        _check_path(where, text, settings)
+        if where != _PROSE:
+            _check_path(where, text, settings)
     for model in (spec.base_model, *spec.models):
+        for part in {*model.split("+"), *parts_of(model)}:
+            _check_path("models", part, settings)
         _check_source(model, settings)
     for recipe in spec.strategy.start.recipes:
         if isinstance(recipe, Recipe):
@@ -139,13 +144,12 @@ def leaves(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
 
 def _check_path(where: str, text: str, settings: ServerSettings) -> None:
     """Default deny: any text that some part of the program could take for a path outside."""
-    for part in (text, *text.split("+")):
-        if is_path(part) and not is_inside(Path(part), settings):
-            raise SpecError(
-                f"{part[:200]!r} is not below a folder that this server allows",
-                where=where,
-                remedy="name a model or task folder of the server, relative to its first model folder",
-            )
+    if is_path(text) and not is_inside(Path(text), settings):
+        raise SpecError(
+            f"{text[:200]!r} is not below a folder that this server allows",
+            where=where,
+            remedy="name a model or task folder of the server, relative to its first model folder",
+        )
 
 
 def is_path(text: str) -> bool:

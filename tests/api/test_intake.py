@@ -93,6 +93,21 @@ def test_no_other_field_leads_out_either(house, changes):
         submission(house, **changes)
 
 
+def test_instructions_for_models_may_say_anything(house):
+    said = "/think, then answer +/- as in ../ notation"
+    tasks = [{"task": "a"}]
+    found = submission(house, objective={"tasks": tasks, "system_instruction": said})
+    assert found.objective.system_instruction == said
+
+
+def test_an_adapter_may_lie_no_further_out_than_a_model(house):
+    folder, _ = house
+    with pytest.raises(SpecError, match="not below a folder"):
+        submission(house, models=[f"{folder}/models/x+{folder}/secret", "y"])
+    with pytest.raises(UsageError):
+        submission(house, models=["x+../secret", "y"])
+
+
 def test_recipes_to_start_from_name_the_searchs_models_alone(house):
     recipe = {
         "merge_method": "linear",
