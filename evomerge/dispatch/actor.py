@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
@@ -36,7 +37,7 @@ class Ready:
     pid: int
 
 
-class WorkerActor:
+class _WorkerActor:
     """Does nothing until it is prepared, so that whatever goes wrong is raised by `prepare`."""
 
     def __init__(self, store_url: str, spec: SearchSpec, terms: Terms) -> None:
@@ -64,6 +65,11 @@ class WorkerActor:
         """Score a task and write the result."""
         assert self._worker is not None, "prepared first"
         self._worker.run(task)
+
+
+def start_worker(options: Mapping[str, Any], store_url: str, spec: SearchSpec, terms: Terms) -> Any:
+    """Ask Ray for a worker; its handle. It waits until there is room, and is not prepared yet."""
+    return ray.remote(_WorkerActor).options(**options).remote(store_url, spec, terms)
 
 
 def check_version(controller: str) -> None:

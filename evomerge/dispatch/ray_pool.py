@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from evomerge import __version__
 from evomerge.dispatch import placing
-from evomerge.dispatch.actor import Ready, Terms, WorkerActor
+from evomerge.dispatch.actor import Ready, Terms, start_worker
 from evomerge.dispatch.connection import connect
 from evomerge.dispatch.losses import LOST, cause, first_line, loss, no_start
 from evomerge.errors import CandidateError, EngineError, NodeLostError
@@ -167,8 +167,8 @@ class RayDispatcher:
         """Ask Ray for the slot's worker. It stays pending until there is room for it."""
         if slot.group is None:
             slot.group = placing.reserve(self._spec)
-        made = ray.remote(WorkerActor).options(**placing.options(self._spec, slot.group))
-        slot.actor = made.remote(self._store_url, self._spec, self._terms)
+        options = placing.options(self._spec, slot.group)
+        slot.actor = start_worker(options, self._store_url, self._spec, self._terms)
         slot.ready, slot.preparing = None, slot.actor.prepare.remote()
         return slot
 
