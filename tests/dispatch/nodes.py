@@ -58,10 +58,15 @@ class Node:
 class Nodes:
     """A head without CPUs, and nodes that come and go."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
         # Ray's sockets lie in it, and their paths may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evo-"))
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._nodes: list[Node] = []
         self._count = 1
@@ -69,6 +74,8 @@ class Nodes:
             *("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false"),
             f"--temp-dir={self.folder}",
             f"--system-config={json.dumps(SOON)}",
+            *arguments,
+            environment=environment,
         )
         self.wait_for(1)
 
