@@ -146,9 +146,9 @@ def test_a_search_can_start_from_the_means(home):
     start = load_recipe(home / "out" / "start.yml")
     assert start.merge_method == "task_arithmetic"
     first = start.models[0].parameters["weight"][0].value
-    names = [n for n, x in learned.values.items() if ".layers.0." in n and x.dim() == 3]
+    names = [n for n, x in learned.values.items() if ".layers." in n and x.dim() == 3]
     expected = np.mean([float(learned.values[n][0].mean()) for n in names])
-    assert first[0] == pytest.approx(expected)
+    assert first == pytest.approx(expected, abs=6e-4)
     assert start.models[0].model == str(home / "one")
     merge_config(home / "out" / "start.yml", home / "started")
 

@@ -11,7 +11,7 @@ from evomerge.layout import layer_of
 from evomerge.merging.dam.coefficients import Learned, combine, load_learned
 from evomerge.merging.rebuilt import RebuiltCheckpoint, Request, index_of
 from evomerge.merging.reordered import check_alike, read
-from evomerge.recipe import Recipe, Rule, Source, constant
+from evomerge.recipe import Recipe, Source, constant
 
 
 def build_dam(request: Request) -> RebuiltCheckpoint:
@@ -56,13 +56,13 @@ def located(recipe: Recipe, home: Path | None) -> Recipe:
 
 
 def start_of(recipe: Recipe, learned: Learned) -> Recipe:
-    """A merge by the mean coefficients of each model in each layer, for a search to start from.
+    """A merge by the mean coefficient of each model's matrices, for a search to start from.
 
-    Deltas against the base where there is one, else whole models that are not normalised.
+    Deltas against the base where there is one, else whole models that are not normalised. Means have three
+    digits, as the weights of spaces have.
     """
-    layers = sorted({at for name in learned.values if (at := layer_of(name)) is not None})
     sources = tuple(
-        Source(model=source.model, parameters={"weight": _weights(learned, number, layers)})
+        Source(model=source.model, parameters={"weight": constant(_mean(learned, number))})
         for number, source in enumerate(recipe.models or ())
         if source.model != recipe.base_model
     )
@@ -76,14 +76,8 @@ def start_of(recipe: Recipe, learned: Learned) -> Recipe:
     return recipe.model_copy(update=changed)
 
 
-def _weights(learned: Learned, model: int, layers: list[int]) -> tuple[Rule, ...]:
-    """A gradient over the layers, each layer's mean over its matrices' coefficients."""
-    means = tuple(
-        _mean([x[model] for n, x in learned.values.items() if layer_of(n) == at and x.dim() == 3])
-        for at in layers
-    )
-    return (Rule(value=means if len(means) > 1 else means[0]),)
-
-
-def _mean(values: list[Tensor]) -> float:
-    return sum(float(x.mean()) for x in values) / max(len(values), 1)
+def _mean(learned: Learned, model: int) -> float:
+    """Over the matrices inside the layers; all coefficients where there is none."""
+    inside = [x for n, x in learned.values.items() if layer_of(n) is not None and x.dim() == 3]
+    means = [float(x[model].mean()) for x in inside or learned.values.values()]
+    return round(sum(means) / len(means), 3)

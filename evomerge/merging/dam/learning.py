@@ -76,7 +76,10 @@ class Learner:
             one = self.raw[learnt[0]].reshape(len(names), 1)
             self.raw = {n: x for n, x in self.raw.items() if n not in learnt} | {_ALL: one}
             self.trained = {_ALL: one}
-        self.mofo = Mofo(*(float(self.values[k]) for k in ("lr", "update", "weight_decay", "clip")))
+        rate, share, decay, clip = (
+            float(self.values[key]) for key in ("lr", "update", "weight_decay", "clip")
+        )
+        self.mofo = Mofo(rate, share, decay, clip)
         self.pairs = self._pair_weights() if self.values["weighted_overlap"] else None
 
     @property
@@ -154,7 +157,7 @@ class Learner:
     def _terms(self) -> Tensor | None:
         """The terms on coefficients that have a factor; None where none has."""
         now = {n: outside(raw, str(self.values["nonlinearity"])) for n, raw in self.trained.items()}
-        found = {
+        found: dict[str, Callable[[], Tensor]] = {
             "similarity": lambda: similarity(now.values()),
             "overlap": lambda: overlap(now),
             "weighted_overlap": lambda: overlap(now, self.pairs),
