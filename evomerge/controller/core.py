@@ -59,7 +59,9 @@ class Controller:
         """Returns the status that the search ended with. Raises what stops a search for good."""
         with LeaseKeeper(self._store, self._search.id, self._owner) as lease:
             try:
-                self._store.set_status(self._search.id, SearchStatus.RUNNING, only_from=self._startable)
+                self._store.set_status(
+                    self._search.id, SearchStatus.RUNNING, only_from=self._startable
+                )
                 self._dispatcher.start()
                 self._walk(lease)
                 return self._set_status(SearchStatus.FINISHED)
