@@ -66,8 +66,15 @@ class CalibrationSet:
         return found
 
     def digest_of(self, model: str) -> str:
-        """What a model is measured on, as 16 hex digits."""
-        return digest([self.max_length, *(one.content for one in self.of(model))])
+        """What a model is measured on, as 16 hex digits; worked out once."""
+        if model not in self._digests:
+            contents = (one.content for one in self.of(model))
+            self._digests[model] = digest([self.max_length, *contents])
+        return self._digests[model]
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
 
     @cached_property
     def id(self) -> str:

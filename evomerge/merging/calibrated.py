@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from evomerge.merging.plan import Part, TensorPlan
 from evomerge.methods import Measurement, Measurements, Method, Weighing
 from evomerge.recipe import Recipe
 
+Scores = dict[str, NDArray[np.float64]]
 _FACTORS = {"input_grams": "inputs", "output_gradient_grams": "outputs"}
 
 
@@ -40,7 +40,9 @@ class Calibrated:
         self._texts = texts
         self._store = store
         self._prints: dict[str, str] = {}
-        self._open: dict[str, _Opened] = {}
+        self._open: dict[tuple[str, str, str], _Opened] = {}
+        self._there: set[Request] = set()
+        self._compared: dict[tuple[str, ...], tuple[Scores, NDArray[np.float64]]] = {}
 
     def check(self, method: Method, plans: Iterable[TensorPlan]) -> None:
         """Raise NotFoundError where something was not measured yet that the plans need."""
@@ -48,10 +50,15 @@ class Calibrated:
         for names, models in {(_needed(method, plan), _models(plan)) for plan in plans}:
             prints = {model: self._print(model) for model in models}
             wanted |= {one.key: one for one in requests_for(names, self._texts, prints)}
-        missing = [one for one in wanted.values() if not self._store.has(one)]
+        missing = [one for one in wanted.values() if not self._has(one)]
         if missing:
             more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise self._not_measured(missing[0], more)
+
+    def _has(self, request: Request) -> bool:
+        if request not in self._there and self._store.has(request):
+            self._there.add(request)
+        return request in self._there
 
     def _not_measured(self, request: Request, more: str) -> NotFoundError:
         return NotFoundError(
@@ -103,14 +110,13 @@ class Calibrated:
     def weighed(self, method: Method, plans: Sequence[TensorPlan]) -> tuple[TensorPlan, ...]:
         """The plans with each model's weight as the method makes it of statistics."""
         assert method.weigh is not None
-        known: dict[tuple[str, ...], tuple[dict[str, NDArray[Any]], NDArray[Any]]] = {}
         found = []
         for plan in plans:
             models = _models(plan)
-            if models not in known:
-                known[models] = self._scores(models), self._distances(models)
+            if models not in self._compared:
+                self._compared[models] = self._scores(models), self._distances(models)
             layer = _layer(plan.layout.parts[0].info.name)
-            scores, distances = known[models]
+            scores, distances = self._compared[models]
             inside = layer if layer in scores else None
             weights = method.weigh(Weighing(inside, scores, distances, plan.values, plan.own))
             pairs = zip(plan.own, weights.tolist(), strict=True)
@@ -134,9 +140,9 @@ class Calibrated:
         size = max(value.numel(), 1)
         return Measurement(value, axis, total, squares, trace, size, opened.squares, mark)
 
-    def _scores(self, models: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    def _scores(self, models: Sequence[str]) -> Scores:
         """Of each layer, the sensitivities of the models [N]."""
-        totals: dict[str, NDArray[np.float64]] = {}
+        totals: Scores = {}
         for number, model in enumerate(models):
             for name, (total, _, _) in self._opened("sensitivity", model, model).moments.items():
                 if (layer := _layer(name)) is not None:
@@ -166,10 +172,12 @@ class Calibrated:
         return float((logits[0].double() - logits[1].double()).norm(dim=-1).mean())
 
     def _opened(self, name: str, model: str, owner: str) -> "_Opened":
-        request = Request(name, model, self._print(model), self._texts.digest_of(owner), owner)
-        if request.key not in self._open:
-            self._open[request.key] = _Opened(request, self._store)
-        return self._open[request.key]
+        known = (name, model, owner)
+        if known not in self._open:
+            texts = self._texts.digest_of(owner)
+            request = Request(name, model, self._print(model), texts, owner)
+            self._open[known] = _Opened(request, self._store)
+        return self._open[known]
 
     def _print(self, model: str) -> str:
         if model not in self._prints:

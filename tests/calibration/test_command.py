@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from evomerge.calibration.recipes import pinned
 from evomerge.cli.app import app
 from evomerge.errors import EvomergeError, RecipeError
-from evomerge.merging.mergekit_yaml import dump_recipe, parse_recipe
+from evomerge.merging.merge import MergeSource
+from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe, parse_recipe
 from evomerge.recipe import Calibration, Recipe, Source
 from tests.calibration import models as families
 from tests.calibration.models import save, sentences
@@ -188,3 +190,32 @@ def test_a_wrong_block_is_refused_with_its_line(block: str) -> None:
     with pytest.raises(RecipeError, match="calibration") as caught:
         parse_recipe(text, "merge.yml")
     assert caught.value.where == "merge.yml:3"
+
+
+def test_a_second_candidate_reads_no_text_and_compares_no_logits_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evomerge.calibration import sets
+    from evomerge.merging import calibrated
+
+    file = configuration(home, "sens_merging")
+    run("calibrate", file)
+    recipe = pinned(load_recipe(file), home)
+    calls: list[str] = []
+    for owner, name in ((sets, "digest"), (calibrated, "fingerprint"), (calibrated, "read_header")):
+        function = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda *a, f=function, n=name, **k: (calls.append(n), f(*a, **k))[1]
+        )
+    compare = calibrated.Calibrated._distance
+    monkeypatch.setattr(
+        calibrated.Calibrated, "_distance", lambda *a: (calls.append("compare"), compare(*a))[1]
+    )
+    folders = {name: home / name for name in ("base", "one", "two")}
+    with MergeSource(folders) as source:
+        first = dict(source.merge(recipe))
+        assert {"digest", "fingerprint", "read_header", "compare"} <= set(calls)
+        calls.clear()
+        second = dict(source.merge(recipe.model_copy(update={"seed": 5})))
+    assert calls == []
+    assert all(torch.equal(first[name], second[name]) for name in first)
