@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -121,6 +122,7 @@ class Nodes:
     def close(self) -> None:
         for node in reversed(self._nodes):
             node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Node:
         address = f"127.0.0.{self._count}"
