@@ -5,11 +5,12 @@ found along indexes first, and only these are read whole. Evaluations of the sea
 together with their candidates, so their ids are in the candidates' order.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, or_, select, union
 
 from evomerge.errors import NotFoundError
 from evomerge.fitness import Split
@@ -31,6 +32,7 @@ from evomerge.store.transactions import Transactions, reads
 from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin
 
 _LONGEST_NUMBER = 9
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
 Condition = ColumnElement[bool]
 Pair = tuple[CandidateRecord, EvaluationRecord]
 
@@ -246,14 +248,20 @@ def _baselines(db: Connection, search_id: str) -> Select[*tuple[Any, ...]]:
     return query if first is None else query.where(Candidate.number < first)
 
 
-def _named(db: Connection, search_id: str, wanted: str) -> Select[*tuple[Any, ...]]:
+def _named(db: Connection, search_id: str, wanted: str) -> Any:
     """By number, by the beginning of a recipe's id, or a baseline by a part of its name."""
     inside = Candidate.search_id == search_id
     if wanted.isdecimal() and len(wanted) < _LONGEST_NUMBER:
         return select(Candidate.id).where(inside, Candidate.number == int(wanted))
-    by_recipe = and_(Candidate.recipe_id >= wanted, Candidate.recipe_id < wanted + "\x7f")
-    by_label = and_(
+    by_label = select(Candidate.id).where(
         Candidate.id.in_(_baselines(db, search_id)),
         Candidate.label.icontains(wanted, autoescape=True),
     )
-    return select(Candidate.id).where(inside, or_(by_recipe, by_label))
+    if not _HEXADECIMAL.fullmatch(wanted):
+        return by_label
+    # A range, and not a pattern, has the index in both databases, whatever their collation.
+    behind = wanted[:-1] + chr(ord(wanted[-1]) + 1) if wanted[-1] != "9" else wanted[:-1] + "a"
+    by_recipe = select(Candidate.id).where(
+        inside, Candidate.recipe_id >= wanted, Candidate.recipe_id < behind
+    )
+    return union(by_recipe, by_label)
