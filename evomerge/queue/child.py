@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(store: SQLStore, search: SearchRecord, *, inline: bool) -> None:
     if store.candidates(search.id):
         check_unchanged(search)
-    dispatcher = make_dispatcher(search.spec, store.url, inline=inline)
+    dispatcher = make_dispatcher(search.spec, store.url, inline=inline, versions=search.versions)
     try:
         run_search(store, search.id, dispatcher, SearchLog(store, search.id), STARTABLE)
     finally:
