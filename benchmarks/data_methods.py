@@ -1,6 +1,6 @@
 """Methods that use data on the demo's zoo, beside the uniform average and the searches.
 
-    python -m benchmarks.data_methods
+    python -m benchmarks.data_methods [--searches]
 
 Every recipe answers the same test documents; intervals are of the mean over tasks, documents resampled
 (95 %), and leads over the uniform average are paired. Searches see the search split alone, as the demo's.
@@ -71,7 +71,7 @@ def main() -> None:
     """Measure, merge, search, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", choices=sorted(ZOOS), default="demo")
-    parser.add_argument("--no-searches", action="store_true")
+    parser.add_argument("--searches", action="store_true", help="some five more CPU minutes")
     options = parser.parse_args()
     spec = load_spec(build_zoo(config=ZOOS[options.zoo]).search_file)
     own = OWN if options.zoo == "demo" else {}
@@ -84,7 +84,7 @@ def main() -> None:
             row = evaluated(name, shared, evaluator)
             rows.append(Row(f"{name}, texts of all tasks", row.values, row.seconds))
     print(table(rows), flush=True)
-    if options.no_searches:
+    if not options.searches:
         return
     found = {name: searched(name, given) for name in SEARCHES}
     with closing(engine(spec)) as evaluator:
