@@ -41,7 +41,7 @@ class LeaseKeeper:
     def _renew(self) -> None:
         while not self._done.wait(_RENEW_SECONDS):
             try:
-                self._store.acquire_lease(self._search_id, self._owner, LEASE_SECONDS)
+                self._store.renew_lease(self._search_id, self._owner, LEASE_SECONDS)
             except LeaseLostError as error:
                 self._lost = error
                 return

@@ -83,9 +83,14 @@ class Store(Protocol):
 
     # --- leases: one controller a search ---
     def acquire_lease(self, search_id: str, owner: str, seconds: float) -> None:
-        """Take or keep the lease. `owner` comes from `make_owner()`. Free where nobody holds it,
+        """Take the lease. `owner` comes from `make_owner()`. Free where nobody holds it,
         where it ran out, or where the holder was a process of this host that is gone. Otherwise
         LeaseLostError saying who holds it and for how long. Times are the database's."""
+        ...
+
+    def renew_lease(self, search_id: str, owner: str, seconds: float) -> None:
+        """Keep the lease, also one that ran out meanwhile if nobody took it. LeaseLostError where
+        another had it in between: what `owner` remembers of the search may be out of date."""
         ...
 
     def release_lease(self, search_id: str, owner: str) -> None:

@@ -92,7 +92,7 @@ class Searches(Transactions):
 
     @writes
     def acquire_lease(self, db: Connection, search_id: str, owner: str, seconds: float) -> None:
-        """Take or keep the lease for so many seconds from now, else LeaseLostError."""
+        """Take the lease for so many seconds from now, else LeaseLostError."""
         held = _lock_search(db, search_id)
         if (
             held.lease_owner not in (None, owner)
@@ -106,6 +106,13 @@ class Searches(Transactions):
             )
         values = {"lease_owner": owner, "lease_until": now() + float(seconds)}
         db.execute(update(Search).where(Search.id == search_id).values(**values))
+
+    @writes
+    def renew_lease(self, db: Connection, search_id: str, owner: str, seconds: float) -> None:
+        """Keep the lease for so many seconds from now; LeaseLostError where it is no longer held."""
+        check_lease(db, search_id, owner)
+        until = update(Search).where(Search.id == search_id)
+        db.execute(until.values(lease_until=now() + float(seconds)))
 
     @writes
     def release_lease(self, db: Connection, search_id: str, owner: str) -> None:

@@ -89,6 +89,16 @@ class LeaseTests:
         store.release_lease(held.id, held.owner)
         store.acquire_lease(held.id, other, 60)
 
+    def test_a_lease_that_another_had_in_between_cannot_be_renewed(self, store: Store) -> None:
+        held = hold(store)
+        store.renew_lease(held.id, held.owner, 0.0)
+        store.renew_lease(held.id, held.owner, 0.0)  # it ran out, and nobody took it
+        other = make_owner()
+        store.acquire_lease(held.id, other, 60)
+        store.release_lease(held.id, other)
+        with pytest.raises(LeaseLostError, match="held by nobody"):
+            store.renew_lease(held.id, held.owner, 60)
+
     def test_a_lease_runs_out_by_the_clock_of_the_database(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
