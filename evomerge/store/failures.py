@@ -2,7 +2,7 @@
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from evomerge.errors import StoreError
+from evomerge.errors import StoreError, UsageError
 
 _SQLITE = {
     "SQLITE_BUSY": (
@@ -69,6 +69,18 @@ def is_lost_connection(error: DBAPIError) -> bool:
     if _sqlite_name(error) or not isinstance(error, OperationalError):
         return False
     return error.connection_invalidated or _state(error) == ""
+
+
+def is_text(error: DBAPIError) -> bool:
+    """Whether a text in a question was the reason: PostgreSQL takes no NUL."""
+    return "NUL (0x00)" in str(error.orig)
+
+
+def text_error() -> UsageError:
+    """What is asked for cannot be stored, and so is not there either."""
+    return UsageError(
+        "a text has a character that no database stores", remedy="leave out NUL and half surrogates"
+    )
 
 
 def store_error(error: DBAPIError, where: str) -> StoreError:

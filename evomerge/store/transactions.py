@@ -36,7 +36,11 @@ def transact(
     while True:
         try:
             return _once(engine, work, writes)
+        except UnicodeEncodeError as error:
+            raise failures.text_error() from error
         except DBAPIError as error:
+            if failures.is_text(error):
+                raise failures.text_error() from error
             if not _worth_another_try(error, reconnect) or time.monotonic() > deadline:
                 raise failures.store_error(error, shown(engine.url)) from error
         except PoolTimeout as error:
