@@ -21,7 +21,8 @@ def range_of(parameter: Parameter) -> tuple[float, float]:
         return (1, 8)
     if parameter.search is None:
         middle = float(parameter.default or 1)
-        return (middle / 2, middle * 2)
+        low, high = sorted((middle / 2, middle * 2))
+        return (low, high)
     low, high = parameter.search
     return (max(low, 0.01) if parameter.name == "weight" else low, high)
 
