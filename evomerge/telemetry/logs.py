@@ -20,7 +20,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 FORMAT_VARIABLE, LEVEL_VARIABLE = "EVOMERGE_LOG_FORMAT", "EVOMERGE_LOG_LEVEL"
 ROOT = "evomerge"
 _MARK = "_evomerge_handler"
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_MADE_LATER = {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
@@ -91,10 +91,12 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
     """Context, then what the record itself brings (`extra=`), then the active span's ids."""
     from evomerge.telemetry.traces import span_ids
 
+    # What every record has, also since a library (vLLM does) had all of them bear a mark of its own.
+    usual = vars(logging.makeLogRecord({})).keys() | _MADE_LATER
     own = {
         name: value
         for name, value in vars(record).items()
-        if name not in _STANDARD and not name.startswith("_")  # libraries mark records of their own
+        if name not in usual and not name.startswith("_")
     }
     return {**current(), **own, **span_ids()}
 

@@ -90,6 +90,20 @@ def test_the_level_decides_and_a_second_call_replaces_the_first(stream):
     assert line.endswith("error shown (search=s1)")
 
 
+def test_what_a_library_adds_to_every_record_is_no_field(stream, monkeypatch):
+    plain = logging.getLogRecordFactory()
+
+    def marked(*args, **kwargs):
+        record = plain(*args, **kwargs)
+        record.library_mark = "everywhere"
+        return record
+
+    configure_logs("text", "info", stream)
+    monkeypatch.setattr(logging, "_logRecordFactory", marked)
+    logging.getLogger("evomerge.x").info("said", extra={"own": 1})
+    assert stream.getvalue().rstrip().endswith("said (own=1)")
+
+
 def test_an_unknown_format_is_an_error():
     with pytest.raises(ValueError, match="unknown log format"):
         configure_logs("xml")  # type: ignore[arg-type]
