@@ -12,7 +12,6 @@ from typing import Any
 from evomerge.layout import SIDE_FILES, CheckpointIndex, weight_files
 from evomerge.resources import cache_folder
 
-_CHUNK = 1 << 22
 _WORTH_REMEMBERING = 64 << 20
 
 
@@ -51,11 +50,8 @@ def remember(note: Path, text: str) -> None:
 
 
 def _hash(file: Path) -> str:
-    total = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest(content: Any) -> str:

@@ -1,6 +1,7 @@
 """Headers of safetensors files and JSON beside them: what lies where, without reading a weight."""
 
 import json
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,7 @@ class TensorInfo:
 
     @property
     def numel(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return math.prod(self.shape)
 
 
 def load_json(file: Path) -> dict[str, Any]:

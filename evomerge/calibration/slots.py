@@ -4,6 +4,7 @@ Most parameters have the name that the checkpoint gives them. Others were rename
 (the experts of a mixture lie in one parameter): those are found by their content.
 """
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,10 +27,7 @@ class Slot:
 
     @property
     def numel(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count
+        return math.prod(self.shape)
 
     def of(self, tensor: Tensor) -> Tensor:
         """This part of a contiguous tensor of the parameter's shape: the parameter or its gradient."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evomerge.cli.options import FormatOption, SearchArgument, ServerOption, StoreOption
-from evomerge.cli.output import Format, QueryFormat, note, plain, print_json, print_table
+from evomerge.cli.output import (
+    Format,
+    QueryFormat,
+    note,
+    plain,
+    print_json,
+    print_rows,
+    print_table,
+)
 from evomerge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,12 +49,7 @@ def query(
     parameters = dict(_key_value(text) for text in parameter or ())
     with store_at(store) as opened:
         columns, rows = opened.query(name, parameters)
-    if format is QueryFormat.JSON:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    elif format is QueryFormat.CSV:
-        csv.writer(sys.stdout).writerows([columns, *rows])
-    else:
-        print_table(columns, rows)
+    print_rows(columns, rows, format)
 
 
 def _list_queries(format: QueryFormat) -> None:

@@ -1,5 +1,6 @@
 """Tables for people, JSON for programs: stdout carries results alone."""
 
+import csv
 import dataclasses
 import json
 import math
@@ -81,6 +82,16 @@ def _plain_object(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return [plain(item) for item in value] if isinstance(value, Iterable) else str(value)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], format: QueryFormat) -> None:
+    """The answer to a query."""
+    if format is QueryFormat.JSON:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    elif format is QueryFormat.CSV:
+        csv.writer(sys.stdout).writerows([columns, *rows])
+    else:
+        print_table(columns, rows)
 
 
 def print_table(

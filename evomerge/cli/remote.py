@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from evomerge.cli.output import (
     note,
     plain,
     print_json,
-    print_table,
+    print_rows,
     stdout,
 )
 from evomerge.errors import UsageError
@@ -166,12 +164,7 @@ def query(url: str, name: str | None, parameters: Mapping[str, Any], format: Que
         else:
             given = client.query(name, parameters)
             columns, rows = given.columns, given.rows
-    if format is QueryFormat.JSON:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    elif format is QueryFormat.CSV:
-        csv.writer(sys.stdout).writerows([columns, *rows])
-    else:
-        print_table(columns, rows)
+    print_rows(columns, rows, format)
 
 
 def report(url: str, search: str, kind: str, out: Path | None) -> tuple[str, Path]:

@@ -70,12 +70,8 @@ def list_tokens(store: StoreOption = None, format: FormatOption = Format.TABLE) 
 
     with store_at(store) as opened:
         rows = [_plain(record) for record in opened.tokens()]
-    if format is Format.JSON:
-        print_json(rows)
-    elif rows:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
-    else:
-        note("no tokens yet; make one with: evomerge token create --owner NAME --scope submit")
+    none = "no tokens yet; make one with: evomerge token create --owner NAME --scope submit"
+    _show_all(rows, none, format)
 
 
 @tokens.command("revoke")
@@ -147,12 +143,17 @@ def list_owners(store: StoreOption = None, format: FormatOption = Format.TABLE) 
 
     with store_at(store) as opened:
         rows = [_owner(record) for record in opened.owners()]
+    _show_all(rows, "no owners yet: they come with their first token or search", format)
+
+
+def _show_all(rows: list[dict[str, Any]], none: str, format: Format) -> None:
+    """A line each, or the sentence `none`."""
     if format is Format.JSON:
         print_json(rows)
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
     else:
-        note("no owners yet: they come with their first token or search")
+        note(none)
 
 
 @owners.command("set")

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Form, Path
 from fastapi.responses import RedirectResponse, Response
 
 from evomerge.api.context import Here, Principal, require
-from evomerge.queue.service import resume_queued, stop_waiting
-from evomerge.service import cancel_search, edit_search, pause_search
+from evomerge.queue.service import cancel_queued, edit_queued, pause_queued, resume_queued
 from evomerge.store.access import Scope
 from evomerge.store.types import SearchRecord
 
@@ -24,8 +23,7 @@ _LARGEST = 1_000_000_000
 def pause(here: Here, who: Changer, search: SearchId) -> Response:
     """Let what is under way end, start nothing more."""
     record = here.changeable(who, search)
-    pause_search(here.store, record.id)
-    stop_waiting(here.store, record.id, f"paused by {who.owner}")
+    pause_queued(here.store, record.id, who.owner)
     return _back(record, "paused")
 
 
@@ -41,8 +39,7 @@ def resume(here: Here, who: Changer, search: SearchId) -> Response:
 def cancel(here: Here, who: Changer, search: SearchId) -> Response:
     """Stop at once and for good."""
     record = here.changeable(who, search)
-    cancel_search(here.store, record.id)
-    stop_waiting(here.store, record.id, f"cancelled by {who.owner}")
+    cancel_queued(here.store, record.id, who.owner)
     return _back(record, "cancelled")
 
 
@@ -69,8 +66,7 @@ def budget(
 ) -> Response:
     """Change how many candidates are tried, and with how many workers."""
     record = here.changeable(who, search)
-    edit_search(here.store, record.id, {"candidates": candidates}, workers)
-    here.store.log(record.id, f"its limits were changed by {who.owner}")
+    edit_queued(here.store, record.id, {"candidates": candidates}, workers, who.owner)
     return _back(record, "budget")
 
 

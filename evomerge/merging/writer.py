@@ -7,6 +7,7 @@ tensors are declared first and their bytes follow as they are computed; no tenso
 
 import errno
 import json
+import math
 import os
 import shutil
 import struct
@@ -39,10 +40,7 @@ class Declared:
 
     @property
     def num_bytes(self) -> int:
-        count = 1
-        for side in self.shape:
-            count *= side
-        return count * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def total_bytes(tensors: Iterable[Declared]) -> int:

@@ -1,7 +1,11 @@
 """What a user can do with a search that servers run, as functions for the API and the dashboard."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from evomerge.errors import LimitError, SpecError
-from evomerge.service import ENDED
+from evomerge.limits import Limits
+from evomerge.service import ENDED, cancel_search, edit_search, pause_search
 from evomerge.store import SQLStore
 from evomerge.store.types import SearchStatus
 
@@ -30,7 +34,28 @@ def resume_queued(store: SQLStore, search_id: str, owner: str) -> SearchStatus:
     return store.search(search_id).status
 
 
-def stop_waiting(store: SQLStore, search_id: str, why: str) -> None:
+def pause_queued(store: SQLStore, search_id: str, who: str) -> None:
+    """Let what is under way finish and start nothing more, as `who` wishes."""
+    pause_search(store, search_id)
+    _stop_waiting(store, search_id, f"paused by {who}")
+
+
+def cancel_queued(store: SQLStore, search_id: str, who: str) -> None:
+    """Stop at once and for good, as `who` wishes."""
+    cancel_search(store, search_id)
+    _stop_waiting(store, search_id, f"cancelled by {who}")
+
+
+def edit_queued(
+    store: SQLStore, search_id: str, budget: Mapping[str, Any], workers: int | None, who: str
+) -> Limits:
+    """Change limits as `edit_search` does, as `who` wishes; returns all that holds."""
+    limits = edit_search(store, search_id, budget, workers)
+    store.log(search_id, f"its limits were changed by {who}")
+    return limits
+
+
+def _stop_waiting(store: SQLStore, search_id: str, why: str) -> None:
     """Note why a search was stopped; one that nobody works on leaves the queue."""
     store.log(search_id, why)
     if store.search(search_id).status in (*ENDED, SearchStatus.PAUSED):

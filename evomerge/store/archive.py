@@ -22,7 +22,6 @@ from evomerge.store.sql import SQLStore
 
 FORMAT = 1
 _BATCH = 500
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -173,11 +172,8 @@ def _verify(file: Path, sha256: str) -> None:
 
 
 def _digest(file: Path) -> str:
-    total = hashlib.sha256()
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged(file: Path, why: str) -> StoreError:

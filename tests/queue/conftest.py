@@ -44,6 +44,13 @@ class Place:
         self.servers.append(Scheduler(store, chosen, self.folder / f"server-{number}"))
         return self.servers[-1]
 
+    def vanish(self, server: Scheduler, search_id: str) -> None:
+        """End a server without a word, as SIGKILL does: its claim runs out, nothing is released."""
+        server._done.set()
+        server._thread.join()
+        self.servers.remove(server)
+        self.store.renew_claims(server.server, [search_id], 0.0)
+
     def status(self, search_id: str) -> SearchStatus:
         return self.store.search(search_id).status
 

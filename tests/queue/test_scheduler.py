@@ -13,8 +13,8 @@ from evomerge.dispatch import InlineDispatcher
 from evomerge.errors import LimitError, UsageError
 from evomerge.evaluation import make_evaluator
 from evomerge.queue import scheduler
-from evomerge.queue.service import resume_queued, stop_waiting
-from evomerge.service import cancel_search, pause_search, run_search, submit_search
+from evomerge.queue.service import cancel_queued, pause_queued, resume_queued
+from evomerge.service import cancel_search, run_search, submit_search
 from evomerge.spec import EngineSpec
 from evomerge.store.access import OwnerLimits
 from evomerge.store.types import SearchStatus
@@ -123,8 +123,7 @@ def test_a_mistake_that_another_try_would_not_mend_is_told_and_ends_it(local_pla
 
 def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(local_place):
     search = local_place.submit()
-    pause_search(local_place.store, search)
-    stop_waiting(local_place.store, search, "paused")
+    pause_queued(local_place.store, search, "ada")
     server = local_place.server()
     server.tick()
     assert (local_place.status(search), local_place.started(search)) == (SearchStatus.PAUSED, 0)
@@ -132,8 +131,7 @@ def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(local_place):
     server.start()
     wait_until(lambda: local_place.status(search) is FINISHED)
     other = local_place.submit()
-    cancel_search(local_place.store, other)
-    stop_waiting(local_place.store, other, "cancelled")
+    cancel_queued(local_place.store, other, "ada")
     server_wants = [e.search_id for e in local_place.store.queue_state().entries if e.wanted]
     assert server_wants == []
 
@@ -142,8 +140,7 @@ def test_a_running_search_pauses_and_goes_on(local_place):
     search = local_place.submit(changes=SLOW)
     local_place.server().start()
     wait_until(lambda: local_place.store.progress(search).candidates > 3)
-    pause_search(local_place.store, search)
-    stop_waiting(local_place.store, search, "paused by ada")
+    pause_queued(local_place.store, search, "ada")
     wait_until(lambda: local_place.status(search) is SearchStatus.PAUSED)
     wait_until(lambda: not controllers(search))
     assert local_place.status(search) is SearchStatus.PAUSED
@@ -165,16 +162,12 @@ def test_a_stopped_server_ends_its_controllers_and_the_next_one_goes_on_at_once(
 
 
 def test_controllers_of_a_killed_server_go_on_and_nobody_starts_a_second_one(place):
-    """A server that vanishes without a word, as by SIGKILL: its thread ends, nothing is released."""
     search = place.submit(changes=SLOW)
     first = place.server()
     first.start()
     wait_until(lambda: place.store.progress(search).candidates > 3)
-    first._done.set()
-    first._thread.join()
-    place.servers.clear()
+    place.vanish(first, search)
 
-    place.store.renew_claims(first.server, [search], 0.0)
     second = place.server()
     second.start()
     wait_until(lambda: place.status(search) is FINISHED)
@@ -186,10 +179,7 @@ def test_when_server_and_controller_are_both_killed_the_next_server_resumes(plac
     first = place.server()
     first.start()
     wait_until(lambda: place.store.progress(search).candidates > 3)
-    first._done.set()
-    first._thread.join()
-    place.servers.clear()
-    place.store.renew_claims(first.server, [search], 0.0)
+    place.vanish(first, search)
     for process in controllers(search):
         os.kill(process.pid, signal.SIGKILL)
     place.server().start()

@@ -5,8 +5,7 @@ from typing import Annotated
 from evomerge.api.context import Here, Principal
 from evomerge.api.openapi import SUBMIT, SearchName, make_router
 from evomerge.api.views import search_state
-from evomerge.queue.service import resume_queued, stop_waiting
-from evomerge.service import cancel_search, edit_search, pause_search
+from evomerge.queue.service import cancel_queued, edit_queued, pause_queued, resume_queued
 from evomerge.wire import Edit, Limits, Priority, SearchState
 
 router = make_router("steering")
@@ -16,8 +15,7 @@ router = make_router("steering")
 def pause(search: SearchName, here: Here, who: Annotated[Principal, SUBMIT]) -> SearchState:
     """Let what is under way finish, and start nothing more."""
     record = here.changeable(who, search)
-    pause_search(here.store, record.id)
-    stop_waiting(here.store, record.id, f"paused by {who.owner}")
+    pause_queued(here.store, record.id, who.owner)
     return search_state(here, here.store.search(record.id))
 
 
@@ -33,8 +31,7 @@ def resume(search: SearchName, here: Here, who: Annotated[Principal, SUBMIT]) ->
 def cancel(search: SearchName, here: Here, who: Annotated[Principal, SUBMIT]) -> SearchState:
     """Stop at once and for good; what was scored is kept."""
     record = here.changeable(who, search)
-    cancel_search(here.store, record.id)
-    stop_waiting(here.store, record.id, f"cancelled by {who.owner}")
+    cancel_queued(here.store, record.id, who.owner)
     return search_state(here, here.store.search(record.id))
 
 
@@ -44,8 +41,7 @@ def edit(search: SearchName, body: Edit, here: Here, who: Annotated[Principal, S
     record = here.changeable(who, search)
     given = body.model_dump(exclude_none=True)
     workers = given.pop("workers", None)
-    limits = edit_search(here.store, record.id, given, workers)
-    here.store.log(record.id, f"its limits were changed by {who.owner}")
+    limits = edit_queued(here.store, record.id, given, workers, who.owner)
     shown = limits.model_dump(mode="json", exclude_none=True)
     return Limits(search=record.id, budget=shown.get("budget", {}), workers=limits.workers)
 
