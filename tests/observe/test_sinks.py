@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 
+from evomerge.controller import wishes
 from evomerge.errors import SpecError
 from evomerge.fitness import Split
 from evomerge.observe.sinks import VARIABLE, SinkListener, make_sinks
@@ -31,7 +32,8 @@ def run(store, search, listener=lambda event: None):
 
 
 @pytest.fixture
-def search(sqlite_url, tmp_path):
+def search(sqlite_url, tmp_path, monkeypatch):
+    monkeypatch.setattr(wishes, "_POLL_SECONDS", 0.0)  # a pause is heard of before the fake has ended
     store = open_store(sqlite_url)
     yield store, submit_search(store, check_search(fake_spec(tmp_path)))
     store.close()

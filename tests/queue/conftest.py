@@ -79,6 +79,10 @@ def _place(url: str, folder: Path) -> Iterator[Place]:
     yield found
     for server in found.servers:
         server.stop()
+    # pytest shows it beside a test that failed.
+    for search in store.searches():
+        print(f"{search.id} is {search.status}: {search.message}")
+        print(*(f"  {line.message}" for line in store.log_lines(search.id)), sep="\n")
     store.close()
 
 
