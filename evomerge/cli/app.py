@@ -16,6 +16,7 @@ from evomerge.cli import (
     doctor,
     follow,
     insight,
+    inspect,
     maintenance,
     merge,
     recipe,
@@ -65,6 +66,7 @@ def _global(
 
 
 app.command("demo", rich_help_panel=SEARCHING)(demo.demo)
+app.command("inspect", rich_help_panel=SEARCHING)(inspect.inspect)
 app.command("run", rich_help_panel=SEARCHING)(run.run)
 app.command("submit", rich_help_panel=SEARCHING)(run.submit)
 app.command("validate", rich_help_panel=SEARCHING)(run.validate)
