@@ -7,6 +7,7 @@ thresholds, the compiled kernels. `merge_tensors` is the same for one recipe.
 import logging
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from evomerge.merging.rebuilt import RebuiltCheckpoint, Request
 from evomerge.merging.regions import Place, Region, whole
 from evomerge.merging.runner import EAGER_CHUNK, Runner
 from evomerge.merging.statistics import StatisticsCache
-from evomerge.merging.threads import run_all
+from evomerge.merging.threads import Finish, OneAhead, run_all
 from evomerge.merging.validate import validate
 from evomerge.methods import Method, Trim, get_method
 from evomerge.recipe import Recipe, Slice
@@ -39,7 +40,6 @@ _log = logging.getLogger("evomerge.merging")
 Destination = Callable[[str], Tensor | Place | None]
 """Where a merged tensor shall be written: a tensor of as many entries, a place that takes a region of
 it, or None to skip it."""
-
 
 _MEASURED = {Trim.MAGNITUDE, Trim.BAND, Trim.RANDOM, Trim.RANKED}
 """Trims for which something is measured that later candidates use again."""
@@ -250,22 +250,23 @@ class MergeSource:
         """Write each merged tensor, or a region of it, where `destination(name)` says; how many.
 
         Destinations may be of any float dtype, views, and on another device. A MergeError midway
-        leaves the earlier tensors written.
+        leaves the earlier tensors written, and nothing is written after it.
         """
-        written = 0
         recipe = self.lowered(recipe)
         self.prepare(recipe)
         plans, job = self.plan(recipe), self._job(recipe)
-        for plan in plans:
-            target = destination(plan.layout.name)
-            if target is not None:
-                everything = whole(math.prod(plan.layout.shape))
-                place = target if isinstance(target, Place) else Place(target, everything)
-                self._write(job, plan, place)
-                written += 1
+        written = 0
+        with OneAhead() as begun:
+            for plan in plans:
+                target = destination(plan.layout.name)
+                if target is not None:
+                    everything = whole(math.prod(plan.layout.shape))
+                    place = target if isinstance(target, Place) else Place(target, everything)
+                    begun.then(self._write(job, plan, place))
+                    written += 1
         return written
 
-    def _write(self, job: _Job, plan: TensorPlan, place: Place) -> None:
+    def _write(self, job: _Job, plan: TensorPlan, place: Place) -> Finish:
         layout, target = plan.layout, place.tensor
         if target.numel() != place.region.numel or place.region.end > math.prod(layout.shape):
             raise MergeError(
@@ -273,12 +274,16 @@ class MergeSource:
                 f"{list(target.shape)}"
             )
         if target.is_contiguous() and target.device.type == self.device.type:
-            self._merge_one(job, plan, target, place.region)
-            return
+            return self._begin(job, plan, target, place.region)
         out = torch.empty(target.shape, dtype=target.dtype, device=self.device)
-        self._merge_one(job, plan, out, place.region)
-        with torch.no_grad():
-            target.copy_(out)
+        merged = self._begin(job, plan, out, place.region)
+
+        def finish() -> None:
+            merged()
+            with torch.no_grad():
+                target.copy_(out)
+
+        return finish
 
     def _statistics(self, recipe: Recipe) -> Calibrated:
         """What was measured of a recipe's models; opened once for all that name the same texts."""
@@ -291,9 +296,15 @@ class MergeSource:
         method = get_method(recipe.merge_method)
         return _Job(recipe, method, self._benches.of(recipe), self.layouts(recipe))
 
-    def _merge_one(
+    def _merge_one(self, job: _Job, plan: TensorPlan, out: Tensor) -> None:
+        self._begin(job, plan, out)()
+
+    def _begin(
         self, job: _Job, plan: TensorPlan, out: Tensor, region: Region | None = None
-    ) -> None:
+    ) -> Finish:
+        """Begin to merge a tensor, or a region of it. What is returned waits for it, and raises MergeError
+        where it is not finite.
+        """
         layout, bench, method = plan.layout, job.bench, job.method
         numel = math.prod(layout.shape)
         if region is not None and region.numel < numel and (layout.copy or method.compute):
@@ -302,26 +313,34 @@ class MergeSource:
             self._merge_one(job, plan, entire)
             with torch.no_grad():
                 out.copy_(region.cut_out(entire.view(-1)).reshape(out.shape))
-            return
+            return _done
         if layout.copy:
             bench.copy(layout, out)
-            return
+            return _done
         if out.numel() == 0:
-            return
+            return _done
         base, models = bench.tensors(layout)
         if not self._tables:
             bench.check_finite(layout, base, models)
         if method.compute is not None:
             known = self._statistics(job.recipe).measured(method, plan) if method.statistics else ()
-            finite = self._runner.compute(method, plan, base, models, out, known)
-        else:
-            scalars = bench.scalars(job.recipe, plan, job.layouts)
-            finite = self._runner.run(method.name, scalars, base, models, out, region)
-        if not finite:
-            raise MergeError(
-                f"the merged tensor {layout.name!r} is not finite in {_short(out.dtype)}",
-                remedy="look for NaN in the models, or use smaller weights",
-            )
+            computed = self._runner.compute(method, plan, base, models, out, known)
+            return partial(_ensure_merged, layout.name, out.dtype, lambda: computed)
+        scalars = bench.scalars(job.recipe, plan, job.layouts)
+        merged = self._runner.start(method.name, scalars, base, models, out, region)
+        return partial(_ensure_merged, layout.name, out.dtype, merged)
+
+
+def _done() -> None:
+    """Of what is merged as soon as it is begun."""
+
+
+def _ensure_merged(name: str, dtype: torch.dtype, finite: Callable[[], bool]) -> None:
+    if not finite():
+        raise MergeError(
+            f"the merged tensor {name!r} is not finite in {_short(dtype)}",
+            remedy="look for NaN in the models, or use smaller weights",
+        )
 
 
 def merge_tensors(

@@ -7,11 +7,12 @@ both give the same bits. Source: `csource`.
 """
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from evomerge.merging.compiler import CannotCompile, load
 from evomerge.merging.csource import CODES, Loop, source
 from evomerge.merging.kernels import Knobs, Select, Variant
 from evomerge.merging.regions import Region
-from evomerge.merging.threads import even_spans, run_all
+from evomerge.merging.threads import even_spans, start_all
 
 _HALF = torch.float16
 
@@ -55,8 +56,10 @@ def supports(job: Job) -> bool:
     return known and not factors and Loop.knows(job.variant)
 
 
-def run(job: Job) -> float:
-    """Merge one tensor; the largest magnitude, NaN where one occurs. Raises CannotCompile."""
+def start(job: Job) -> Callable[[], float]:
+    """Begin to merge one tensor. What is returned waits for it, and gives the largest magnitude, NaN
+    where one occurs. Raises CannotCompile.
+    """
     given = [*([] if job.base is None else [job.base]), *job.models]
     call = _function(job.variant, tuple(x.dtype for x in given), job.out.dtype)
     ints = _ints(job.knobs)
@@ -70,8 +73,8 @@ def run(job: Job) -> float:
         shape = region.rows, region.width, region.stride, region.first
         return float(call(*shape, array, target, job.floats.data_ptr(), ints))
 
-    peaks = run_all(work, list(_parts(job.region)))
-    return peaks[0] if len(peaks) == 1 else float(torch.tensor(peaks).amax())
+    peaks = start_all(work, list(_parts(job.region)))
+    return lambda: float(np.max(peaks()))
 
 
 def _parts(region: Region) -> Iterator[tuple[Region, int]]:
@@ -103,4 +106,4 @@ def _function(variant: Variant, inputs: tuple[torch.dtype, ...], out: torch.dtyp
     return library.run
 
 
-__all__ = ["CannotCompile", "Job", "Select", "run", "supports"]
+__all__ = ["CannotCompile", "Job", "Select", "start", "supports"]

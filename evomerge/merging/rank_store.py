@@ -15,7 +15,6 @@ import torch
 from evomerge.merging.measure import Delta
 from evomerge.merging.placement import free_room
 from evomerge.merging.row_masks import Levels
-from evomerge.merging.threads import scratch
 
 SHARE = 4
 """Without a budget, one part in so many of the memory that is free when the first ranks are asked for."""
@@ -47,19 +46,16 @@ class RankStore:
         """What is kept."""
         return sum(ranks.levels.nbytes for ranks in self._kept.values())
 
-    def of(self, names: Names, delta: Callable[[], Delta], room: str) -> Ranks:
-        """The ranks of a delta, whose tensors have these names.
-
-        Where they are not kept they lie in the scratch memory called `room`, until that is used again.
-        """
+    def of(self, names: Names, delta: Callable[[], Delta]) -> Ranks:
+        """The ranks of a delta, whose tensors have these names."""
         found = self._kept.get(names)
         if found is not None:
             return found
         asked = delta()
-        if not self._reserve(asked.numel):
-            return _ranked(asked, scratch(room, asked.numel, np.uint8))
-        found = _ranked(asked, np.empty(asked.numel, np.uint8))
-        self._kept[names] = found
+        levels = np.empty(asked.numel, np.uint8)
+        found = Ranks(levels, asked.levels(levels))
+        if self._reserve(asked.numel):
+            self._kept[names] = found
         return found
 
     def clear(self) -> None:
@@ -74,7 +70,3 @@ class RankStore:
             fits = self._promised + count <= self._budget
             self._promised += count if fits else 0
         return fits
-
-
-def _ranked(delta: Delta, out: Levels) -> Ranks:
-    return Ranks(out, delta.levels(out))

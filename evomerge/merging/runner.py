@@ -59,7 +59,7 @@ class Runner:
         self._notify = notify or _log.info
         self.fused = self._decide(fused)
 
-    def run(
+    def start(
         self,
         method: str,
         scalars: Scalars,
@@ -67,13 +67,15 @@ class Runner:
         models: list[Tensor],
         out: Tensor,
         region: Region | None = None,
-    ) -> bool:
-        """Merge one tensor, or a region of it, into `out`; whether that is finite.
+    ) -> Callable[[], bool]:
+        """Begin to merge one tensor, or a region of it, into `out`. What is returned waits for it, and
+        says whether it is finite.
 
         `out` is contiguous and lies on the runner's device.
         """
         if scalars.lines is not None:
-            return self._by_lines(scalars, base, models, out, region or whole(out.numel()))
+            finite = self._by_lines(scalars, base, models, out, region or whole(out.numel()))
+            return lambda: finite
         signs = scalars.normalize and any(knobs.weight < 0 for knobs in scalars.models)
         variant = Variant(
             method, base is not None, scalars.selects, scalars.normalize, signs, scalars.vote
@@ -88,10 +90,8 @@ class Runner:
             pack_floats(scalars.models, scalars.divisor, scalars.scale),
             region or whole(out.numel()),
         )
-        peak = self._in_c(job)
-        if peak is None:
-            peak = self._torch(job)
-        return peak <= torch.finfo(out.dtype).max
+        peak = self._in_c(job) or self._torch(job)
+        return lambda: peak() <= torch.finfo(out.dtype).max
 
     def compute(
         self,
@@ -174,18 +174,18 @@ class Runner:
             out.copy_(region.cut_out(merged.reshape(-1)).reshape(out.shape))
         return bool(out.isfinite().all())
 
-    def _in_c(self, job: Job) -> float | None:
-        """The largest magnitude, or None where the C loop cannot be used."""
+    def _in_c(self, job: Job) -> Callable[[], float] | None:
+        """Gives the largest magnitude; None where the C loop cannot be used."""
         if not self.fused or job.variant in self._refused or not native.supports(job):
             return None
         try:
-            return native.run(job)
+            return native.start(job)
         except CannotCompile as error:
             self._refused.add(job.variant)
             self._notify(f"merging runs about 20 times slower, without compiled kernels: {error}")
             return None
 
-    def _torch(self, job: Job) -> float:
+    def _torch(self, job: Job) -> Callable[[], float]:
         here = job.floats.to(self._device)
         compiled = self.fused and self._device.type != "cpu" and job.out.numel() >= SMALL
         step = self._step(job.variant, compiled)
@@ -199,7 +199,8 @@ class Runner:
                 index_C = None if compiled and part.rows == 1 else self._index(part)
                 out_C = job.out[written : written + part.numel]
                 probes.append(step(base_C, models_C, masks_C, out_C, here, ints, index_C))
-            return float(torch.stack(probes).amax())
+            peak = torch.stack(probes).amax()
+        return lambda: float(peak)  # which waits for a GPU
 
     def _part(self, tensor: Tensor, region: Region) -> Tensor:
         """A region of a flat tensor, flat, on the runner's device."""

@@ -145,9 +145,7 @@ class Selector:
     def _by_rank(self, plan: TensorPlan, number: int, density: float, key: Key) -> _One:
         """DELLA: the chance grows with the rank in the row."""
         layout, part = plan.layout, plan.layout.parts[number]
-        levels, mean = self._ranks.of(
-            self._names(layout, part), lambda: self.delta(layout, part), f"levels {number}"
-        )
+        levels, mean = self._ranks.of(self._names(layout, part), lambda: self.delta(layout, part))
         columns = (layout.shape or (1,))[-1]
         chances = row_masks.Chances.of(density, float(plan.own[number]["epsilon"]), columns)
         gain = 1.0

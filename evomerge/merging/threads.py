@@ -4,9 +4,11 @@ How many is torch's business (`torch.set_num_threads`, OMP_NUM_THREADS): the mer
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from threading import local
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 WORTHWHILE = 1 << 17
 """Entries below which a tensor is not worth a second thread."""
 Span = tuple[int, int]
+Finish = Callable[[], None]
+"""Waits for work that was begun, and raises its error."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _own = local()
@@ -33,8 +37,14 @@ def run_all(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
 
     Work that comes from one of these threads stays on it.
     """
+    return start_all(work, items)()
+
+
+def start_all(work: Callable[[Item], Result], items: Sequence[Item]) -> Callable[[], list[Result]]:
+    """The same, begun: what is returned waits for all of it. Work that has no second thread is done."""
     if len(items) <= 1 or getattr(_own, "busy", False):
-        return [work(item) for item in items]
+        done = [work(item) for item in items]
+        return lambda: done
 
     def marked(item: Item) -> Result:
         _own.busy = True
@@ -43,7 +53,46 @@ def run_all(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
         finally:
             _own.busy = False
 
-    return list(_pool(torch.get_num_threads()).map(marked, items))
+    pool = _pool(torch.get_num_threads())
+    futures = [pool.submit(marked, item) for item in items]
+
+    def finish() -> list[Result]:
+        wait(futures)
+        return [future.result() for future in futures]
+
+    return finish
+
+
+class OneAhead:
+    """A context in which each piece of work ends after the next one has begun, and the last at its end.
+
+    So threads have something to do while the next piece's numbers are looked up. Where one fails, what
+    was begun after it is waited for, and its error is raised.
+    """
+
+    def __init__(self) -> None:
+        self._finish: Finish = _nothing
+
+    def __enter__(self) -> "OneAhead":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(*[] if kind is None else [Exception]):
+            self._finish()
+
+    def then(self, finish: Finish) -> None:
+        """One more that was begun; `finish` waits for it."""
+        before, self._finish = self._finish, finish
+        before()
+
+
+def _nothing() -> None:
+    """Nothing was begun."""
 
 
 @cache

@@ -92,7 +92,7 @@ def test_a_single_merge_keeps_no_ranks(paths, monkeypatch):
 def test_closing_gives_the_memory_back(paths):
     store = RankStore(None)
     delta = Delta(torch.zeros(20, 30), torch.randn(20, 30))
-    store.of(("base", "a"), lambda: delta, "levels 0")
+    store.of(("base", "a"), lambda: delta)
     assert store.num_bytes == 600
     store.clear()
     assert store.num_bytes == 0
@@ -103,7 +103,7 @@ def test_without_a_budget_a_quarter_of_what_is_free_is_taken(monkeypatch):
     monkeypatch.setattr(rank_store, "free_room", lambda _: room)
     store, delta = RankStore(None), Delta(torch.zeros(20, 30), torch.randn(20, 30))
     for name in "abc":
-        store.of(("base", name), lambda: delta, "levels 0")
+        store.of(("base", name), lambda: delta)
     assert store.num_bytes == 600
 
 
