@@ -1,9 +1,10 @@
 """The documentation says what the code says: every field, default, method and preset."""
 
+import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
 from evomerge.fitness import Objective, Splits, TaskObjective
+from evomerge.methods import METHODS
 from evomerge.space import LayersSpec, Range, SearchSpace, SpaceSpec
 from evomerge.spec import (
     Budget,
@@ -83,13 +85,27 @@ def test_every_section_of_the_search_file_is_a_part_of_it() -> None:
 
 
 def test_the_page_of_methods_is_what_the_declarations_say() -> None:
-    sys.path.insert(0, str(DOCS))
-    try:
-        from build_reference import page
-    finally:
-        sys.path.remove(str(DOCS))
     written = (DOCS / "methods.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python docs/build_reference.py"
+    assert written == builder("build_reference").page(), "run: python docs/build_reference.py"
+
+
+def test_the_pictures_of_methods_are_what_the_merges_give() -> None:
+    build = builder("build_pictures")
+    drawn = {f"{name}.svg": build.picture(m) for name, m in METHODS.items() if build.drawn(m)}
+    written = {file.name: file.read_text(encoding="utf-8") for file in build.FOLDER.glob("*.svg")}
+    changed = [name for name in drawn | written if drawn.get(name) != written.get(name)]
+    assert changed == [], "run: python docs/build_pictures.py, then docs/build_reference.py"
+    assert len(drawn) > 20
+
+
+def builder(name: str) -> ModuleType:
+    """The module of docs/ of that name."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_every_preset_is_documented_with_its_number_of_genes() -> None:

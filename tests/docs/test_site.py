@@ -1,4 +1,4 @@
-"""The documentation as a site: every page has a place, every link an end, and nothing comes from elsewhere."""
+"""The documentation as a site: every page has a place, every link an end; nothing comes from elsewhere."""
 
 from __future__ import annotations
 
