@@ -15,6 +15,7 @@ from evomerge.cli import (
     demo,
     doctor,
     follow,
+    init,
     insight,
     inspect,
     maintenance,
@@ -23,6 +24,7 @@ from evomerge.cli import (
     run,
     serve,
     soup,
+    study,
     token,
 )
 from evomerge.telemetry import logs
@@ -66,12 +68,14 @@ def _global(
 
 
 app.command("demo", rich_help_panel=SEARCHING)(demo.demo)
+app.command("init", rich_help_panel=SEARCHING)(init.init)
 app.command("inspect", rich_help_panel=SEARCHING)(inspect.inspect)
 app.command("run", rich_help_panel=SEARCHING)(run.run)
 app.command("submit", rich_help_panel=SEARCHING)(run.submit)
 app.command("validate", rich_help_panel=SEARCHING)(run.validate)
 app.command("resume", rich_help_panel=SEARCHING)(run.resume)
 app.command("soup", rich_help_panel=SEARCHING)(soup.soup)
+app.command("study", rich_help_panel=SEARCHING)(study.study)
 app.command("status", rich_help_panel=FOLLOWING)(follow.status)
 app.command("list", rich_help_panel=FOLLOWING)(follow.list_searches)
 app.command("watch", rich_help_panel=FOLLOWING)(follow.watch)

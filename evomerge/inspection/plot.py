@@ -11,7 +11,7 @@ from html import escape
 from evomerge.inspection.reading import labels, percent, signed
 from evomerge.inspection.types import Geometry, Inspection, Pair, Region
 
-_ROW, _GAP, _CELL, _LEFT = 24, 46, 86, 190
+_ROW, _GAP, _CELL, _LEFT, _TITLE = 24, 46, 86, 190, 600
 _STYLE = """
 .paper { fill: #ffffff } text { font: 12px system-ui, sans-serif; fill: #16191d }
 .title { font-weight: 600; font-size: 13px } .soft { fill: #56606b }
@@ -37,7 +37,7 @@ class _Grid:
 def draw_svg(geometry: Geometry) -> str:
     """The picture: distances by layers and kinds, then cosines and opposite signs of every pair."""
     grids = [_distances(geometry), *_pairs(geometry)]
-    width = _LEFT + _CELL * max(len(grid.columns) for grid in grids) + 20
+    width = max(_LEFT + _CELL * max(len(grid.columns) for grid in grids) + 20, _TITLE)
     body: list[str] = []
     top = 20
     for grid in grids:

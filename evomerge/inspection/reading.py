@@ -17,6 +17,8 @@ FEW_OPPOSED, MANY_OPPOSED = 0.25, 0.4
 SMALL_CHANGE = 0.002
 """Mean |entry| of a task vector below which DARE's observation holds."""
 FAR = 0.3
+APART = 0.1
+"""How many more opposite signs one model has with the others than they have among themselves."""
 UNEVEN = 2.0
 """How many times further the furthest run of layers must be than the nearest."""
 
@@ -95,6 +97,22 @@ def _pairs(geometry: Geometry, short: Mapping[str, str]) -> Iterator[Remark]:
             text = (
                 f"{_both(pair, short)} undo each other in part (cosine {signed(value)}): "
                 "a search will want to give one of them little weight, or none."
+            )
+            yield Remark(text, THUMB)
+
+    yield from _apart(geometry, short)
+
+
+def _apart(geometry: Geometry, short: Mapping[str, str]) -> Iterator[Remark]:
+    """A model that conflicts with all others, where these do not conflict among themselves."""
+    for model in geometry.models if len(geometry.models) > 2 else ():
+        found = [(model in pair, x) for pair, x in geometry.whole.opposed.items() if x is not None]
+        own = _mean([x for mine, x in found if mine])
+        others = _mean([x for mine, x in found if not mine])
+        if own is not None and others is not None and own > others + APART:
+            text = (
+                f"{short[model]} stands apart: it has {percent(own)} opposite signs with the others, which "
+                f"have {percent(others)} among themselves. Does it belong to them?"
             )
             yield Remark(text, THUMB)
 

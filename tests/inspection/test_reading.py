@@ -41,6 +41,13 @@ def test_a_model_that_undoes_another_is_named(tmp_path):
     assert re.search("a and b undo each other", said)
 
 
+def test_a_model_that_conflicts_with_all_others_stands_apart(tmp_path):
+    alike = {name: {"u": 1.0, name: 0.8} for name in ("a", "b")}
+    said = texts(tmp_path, {**alike, "c": {"w": 1.0}})
+    assert "c stands apart" in said
+    assert "a stands apart" not in said
+
+
 def test_a_copy_of_the_base_is_to_be_left_out(tmp_path):
     assert "b equals the base" in texts(tmp_path, {"a": {"u": 1.0}, "b": {}})
 
