@@ -275,17 +275,17 @@ def read_spec(text: str, file: Path, folder: Path) -> SearchSpec:
     try:
         _ = spec.space_spec
     except NotFoundError as error:
-        where = f"{file}:{_line(data, ['space'])}: space"
+        where = f"{file}:{line_of(data, ['space'])}: space"
         raise NotFoundError(error.message, where=where, remedy=error.remedy) from error
     spec = _resolve_paths(spec, folder.resolve())
     if spec.models_named_twice:  # one folder, written in two ways
         raise SpecError(
             f"model named twice: {', '.join(spec.models_named_twice)}",
-            where=f"{file}:{_line(data, ['models'])}: models",
+            where=f"{file}:{line_of(data, ['models'])}: models",
             remedy="name each model once",
         )
     for problem in count_problems(spec.space_spec, len(spec.models)):
-        where = f"{file}:{_line(data, ['models'])}: models"
+        where = f"{file}:{line_of(data, ['models'])}: models"
         raise SpecError(problem.message, where=where, remedy=problem.remedy)
     return spec
 
@@ -294,19 +294,31 @@ def _validate(data: Any, file: Path) -> SearchSpec:
     try:
         return SearchSpec.model_validate(data)
     except ValidationError as error:
-        problems = list(_problems(error, data, file))
+        problems = list(problems_of(error, data, file))
         raise problems[0] if len(problems) == 1 else Problems(problems) from error
     except UsageError as error:
         raise type(error)(error.message, where=str(file), remedy=error.remedy) from error
 
 
-def _problems(error: ValidationError, data: Any, file: Path) -> Iterator[SpecError]:
+def problems_of(
+    error: ValidationError,
+    data: Any,
+    file: Path,
+    model: type[BaseModel] = SearchSpec,
+    page: str = "docs/search_file.md",
+) -> Iterator[SpecError]:
+    """Each thing that pydantic found wrong with a file, with its line and a remedy.
+
+    Args:
+        data: as ruamel.yaml read it, with line numbers. model: what the file was taken for; page: where
+        its fields are described.
+    """
     for detail in error.errors():
         location = _in_file(data, [part for part in detail["loc"] if _is_field(part)])
-        where = f"{file}:{_line(data, location)}: {'.'.join(map(str, location))}"
+        where = f"{file}:{line_of(data, location)}: {'.'.join(map(str, location))}"
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            known = _known_keys(SearchSpec, location[:-1])
+            known = _known_keys(model, location[:-1])
             yield SpecError(
                 f"unknown key {location[-1]!r}",
                 where=where,
@@ -318,7 +330,7 @@ def _problems(error: ValidationError, data: Any, file: Path) -> Iterator[SpecErr
             yield SpecError(message, where=where, remedy=detail["ctx"]["remedy"])
         else:
             given = "" if isinstance(detail["input"], dict) else f" (given: {detail['input']!r})"
-            yield SpecError(message + given, where=where, remedy="see docs/search_file.md")
+            yield SpecError(message + given, where=where, remedy=f"see {page}")
 
 
 def _is_field(part: object) -> bool:
@@ -350,7 +362,7 @@ def _in_file(data: Any, location: Sequence[object]) -> list[object]:
     return list(location)
 
 
-def _line(data: Any, location: Sequence[object]) -> int:
+def line_of(data: Any, location: Sequence[object]) -> int:
     """The line of the innermost part of `location` that the file has."""
     line = 1
     for part in location:

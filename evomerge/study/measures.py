@@ -1,0 +1,169 @@
+"""What a study measures of a merge, from scores of tasks: held-in, combinations, held-out.
+
+  held-in       score over the expert's that was trained for the task, the best of several; tasks of the
+                experts that were merged
+  combinations  the plain score on skills and factors that experts know, and none knows together
+  held-out      score over the base's, on what no expert was trained for
+
+Means are taken within a skill first, then over skills, then over subsets and seeds (Yadav et al. 2024).
+Where more is worse (perplexity), ratios are turned over. A ratio to 0 is none, and its task is named.
+
+Draws are of resampled documents, the same ones for all models of a base; over several subsets or seeds
+these are resampled as well. Shapes: B resamples, S subsets and seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evomerge.bootstrap import SEED, Estimate, Floats, percentile_interval
+from evomerge.comparison import Comparison
+from evomerge.fitness import References
+from evomerge.study.roles import Role, held_in, is_own, of_role
+from evomerge.study.run import BaseResult, CellResult, Scored
+from evomerge.study.spec import StudyExpert, StudyTask
+
+MEASURES = (Role.HELD_IN, Role.COMBINATION, Role.HELD_OUT)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number, its draws (B,) where they are known, and the tasks that have no ratio."""
+
+    value: float
+    draws: Floats | None
+    undefined: tuple[str, ...] = ()
+
+
+class Measured:
+    """The measures of every model of a base."""
+
+    def __init__(self, result: BaseResult) -> None:
+        self._base, self._experts = result.base, result.base.experts
+        self._directions = {one.task: one.direction or "max" for one in result.objective.tasks}
+        multitask = [result.multitask] if result.multitask else []
+        rows = [result.own, *result.experts, *multitask, *(cell.scored for cell in result.cells)]
+        self._rows = [row for row in rows if row.evaluation is not None]
+        self._places = {id(row): place for place, row in enumerate(self._rows)}
+        self._result = result
+        self._comparison = Comparison(
+            result.objective,
+            References(),
+            [row.evaluation for row in self._rows if row.evaluation is not None],
+            [row.outcomes for row in self._rows],
+        )
+
+    def scores(self, row: Scored) -> Mapping[str, Estimate]:
+        """Each task's score."""
+        return self._comparison.scores(self._places[id(row)])
+
+    def of_cell(self, cell: CellResult, role: Role) -> Value | None:
+        """One measure of a cell; None where it failed, or has no such tasks."""
+        experts = [self._experts[place] for place in cell.cell.places]
+        return self.of(cell.scored, role, experts)
+
+    def of(self, row: Scored, role: Role, experts: Sequence[StudyExpert]) -> Value | None:
+        """One measure of a model. experts: whose tasks are held-in, and whom it is related to."""
+        if row.evaluation is None:
+            return None
+        tasks = self._asked(role, experts)
+        if not tasks:
+            return None
+        found = {task: self._relative(row, task, role, experts) for task in tasks}
+        lost = tuple(task.task for task, value in found.items() if value is None)
+        kept = {task: value for task, value in found.items() if value is not None}
+        if not kept:
+            return Value(float("nan"), None, lost)
+        mean = by_skill(kept)
+        return Value(mean.value, mean.draws, lost)
+
+    def _asked(self, role: Role, experts: Sequence[StudyExpert]) -> list[StudyTask]:
+        if role is Role.HELD_IN:
+            return held_in(self._result.tasks, experts)
+        return of_role(self._result.tasks, self._experts, role)
+
+    def _relative(
+        self, row: Scored, task: StudyTask, role: Role, experts: Sequence[StudyExpert]
+    ) -> Value | None:
+        own = self._value(row, task.task)
+        if role is Role.COMBINATION:
+            return own
+        turned = self._directions[task.task] == "min"
+        if role is Role.HELD_OUT:
+            return ratio(own, self._value(self._result.own, task.task), turned=turned)
+        teachers = [self._expert_row(e) for e in experts if is_own(task, e)]
+        values = [self._value(teacher, task.task) for teacher in teachers]
+        best = (min if turned else max)(values, key=lambda value: value.value)
+        return ratio(own, best, turned=turned)
+
+    def _expert_row(self, expert: StudyExpert) -> Scored:
+        return self._result.experts[self._experts.index(expert)]
+
+    def _value(self, row: Scored, task: str) -> Value:
+        place = self._places[id(row)]
+        draws = self._draws[place]
+        return Value(self.scores(row)[task].value, None if draws is None else draws[task])
+
+    @cached_property
+    def _draws(self) -> list[dict[str, Floats] | None]:
+        return [self._comparison.score_draws(place) for place in range(len(self._rows))]
+
+
+def ratio(own: Value, reference: Value, *, turned: bool = False) -> Value | None:
+    """One score over another, or the other way round where more is worse; None where that divides by 0."""
+    above, below = (reference, own) if turned else (own, reference)
+    if below.value == 0:
+        return None
+    if above.draws is None or below.draws is None:
+        return Value(above.value / below.value, None)
+    safe = np.where(below.draws == 0, np.nan, below.draws)
+    found: Floats = above.draws / safe
+    return Value(
+        above.value / below.value, np.where(np.isnan(found), above.value / below.value, found)
+    )
+
+
+def by_skill(values: Mapping[StudyTask, Value]) -> Value:
+    """The mean over tasks of a skill, then over skills."""
+    skills = dict.fromkeys(task.skill for task in values)
+    return mean(
+        [mean([value for task, value in values.items() if task.skill == one]) for one in skills]
+    )
+
+
+def mean(values: Sequence[Value]) -> Value:
+    """The plain mean; its draws are those of the parts, taken together."""
+    draws = [value.draws for value in values]
+    known = [one for one in draws if one is not None]
+    together = np.mean(known, axis=0) if len(known) == len(draws) else None
+    return Value(float(np.mean([value.value for value in values])), together)
+
+
+def pooled(values: Sequence[Value], seed: int = 0) -> Estimate:
+    """The mean over subsets and seeds, with an interval that speaks of others too.
+
+    Subsets are drawn with replacement; their deviations are stretched by sqrt(S / (S − 1)), as
+    resampling alone gives the variance of these S, not of all there might be.
+    """
+    centres_S = np.array([value.value for value in values])
+    centre, count = float(centres_S.mean()), len(values)
+    known = [value.draws for value in values if value.draws is not None]
+    if len(known) < count:
+        return Estimate(centre)
+    draws_SB = np.array(known)
+    if count == 1:
+        return percentile_interval(centre, draws_SB[0])
+    size = draws_SB.shape[1]
+    picked_BS = np.random.default_rng([SEED, 0x57D1, seed]).integers(count, size=(size, count))
+    stretch = np.sqrt(count / (count - 1))
+    among_B = centre + (centres_S[picked_BS].mean(axis=1) - centre) * stretch
+    noise_BS = (draws_SB - centres_S[:, None])[picked_BS, np.arange(size)[:, None]]
+    return percentile_interval(centre, among_B + noise_BS.mean(axis=1))
+
+
+def difference(one: Value, other: Value) -> Value:
+    """What one is above another, on the same documents."""
+    draws = None if one.draws is None or other.draws is None else one.draws - other.draws
+    return Value(one.value - other.value, draws)
