@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 from evomerge.controller.events import Event, PhaseStarted, Scored
-from evomerge.controller.scheduling import FINAL
 from evomerge.fitness import Split
 from evomerge.results.status import PHASES
 from evomerge.spec import SOUP
 from evomerge.store.api import Store
 from evomerge.store.types import (
+    FINAL,
     CandidateRecord,
     EvaluationRecord,
     Origin,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from evomerge.controller.events import Listener, Scored
 from evomerge.controller.races import Races
-from evomerge.controller.scheduling import FINAL, Scheduler
+from evomerge.controller.scheduling import Scheduler
 from evomerge.errors import SpecError
 from evomerge.fitness import (
     Fitness,
@@ -25,6 +25,7 @@ from evomerge.recipe import Recipe
 from evomerge.space import Genome
 from evomerge.store.api import Store
 from evomerge.store.types import (
+    FINAL,
     CandidateRecord,
     EvaluationRecord,
     EvaluationStatus,

@@ -8,11 +8,10 @@ from evomerge.dispatch.base import Dispatcher
 from evomerge.errors import CandidateError, NodeLostError
 from evomerge.racing import RacePlan
 from evomerge.store.api import Store
-from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus
+from evomerge.store.types import FINAL, CandidateRecord, EvaluationRecord
 from evomerge.telemetry import traces
 from evomerge.worker import About, Done, Task
 
-FINAL = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED, EvaluationStatus.FAILED)
 _WAIT_SECONDS = 0.5
 _MAX_NODES_LOST = 20
 """A candidate that takes one node after the other down with it has to fail at last."""
@@ -112,6 +111,3 @@ class Scheduler:
         del self._jobs[found.id]
         followers = self._followers.pop(found.id, ())
         return (found, *map(self._store.evaluation, followers))
-
-
-__all__ = ["FINAL", "Scheduler"]

@@ -48,7 +48,7 @@ def priority(
     here: Here,
     who: Changer,
     search: SearchId,
-    priority: Annotated[int, Form(ge=-1000, le=1000)],
+    priority: Annotated[int, Form(ge=-100, le=100)],
 ) -> Response:
     """Change its place among the searches of its owner."""
     record = here.changeable(who, search)

@@ -32,6 +32,10 @@ class EvaluationStatus(StrEnum):
     FAILED = "failed"
 
 
+FINAL = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED, EvaluationStatus.FAILED)
+"""What an evaluation stays."""
+
+
 class Origin(StrEnum):
     BASELINE = "baseline"
     SEARCH = "search"
