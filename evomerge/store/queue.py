@@ -21,7 +21,7 @@ from evomerge.store.owners import add_owner, owner_record
 from evomerge.store.schema import Evaluation, Limit, Owner, Queued, Search
 from evomerge.store.searches import insert_search, require_search
 from evomerge.store.transactions import Transactions, reads, writes
-from evomerge.store.types import FINAL, SearchRecord, SearchStatus
+from evomerge.store.types import SearchRecord, SearchStatus
 
 _ADVISORY_LOCK = 7_310_579_226_002  # any constant besides that of migrations
 _ENDED = (SearchStatus.FINISHED.value, SearchStatus.CANCELLED.value)
@@ -357,7 +357,7 @@ def _startable(db: Connection, search_id: str) -> bool:
 
 def _ended(db: Connection, search_id: str) -> int:
     ended = select(func.count()).where(
-        Evaluation.search_id == search_id, Evaluation.status.in_(FINAL)
+        Evaluation.search_id == search_id, Evaluation.status.in_(("scored", "failed"))
     )
     return int(db.scalar(ended) or 0)
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import create_engine, text
 
 from evomerge.dispatch import InlineDispatcher
 from evomerge.errors import LimitError, UsageError
 from evomerge.evaluation import make_evaluator
 from evomerge.queue import scheduler
 from evomerge.queue.service import cancel_queued, pause_queued, resume_queued
-from evomerge.service import cancel_search, make_dispatcher, run_search, submit_search
+from evomerge.service import cancel_search, run_search, submit_search
 from evomerge.spec import EngineSpec
-from evomerge.store.access import Decision, OwnerLimits
+from evomerge.store.access import OwnerLimits
 from evomerge.store.types import SearchStatus
 from evomerge.worker import Worker
 from tests.queue.conftest import wait_until
@@ -230,16 +229,3 @@ def test_workers_are_shared_out_and_a_users_own_limit_stays(place):
     assert place.store.worker_share(second) == 2
     assert place.store.limits(second).workers == 2
     assert place.store.limits(first).workers is None
-
-
-def test_failures_are_counted_anew_after_a_result_and_a_lost_race_is_one(local_place):
-    store, search = local_place.store, local_place.submit()
-    run_search(store, search, make_dispatcher(store.search(search).spec, store.url, inline=True))
-    seen = []
-    for status in ("pending", "pending", "dropped", "dropped"):
-        store.schedule("a server", 60.0, lambda _: Decision(claims=(search,)))
-        with create_engine(store.url).begin() as database:
-            own = "UPDATE evaluations SET status = :status WHERE copied_from IS NULL"
-            database.execute(text(own), {"status": status})
-        seen.append(store.release_claim("a server", search, failed=True))
-    assert seen == [1, 2, 1, 2]
