@@ -9,13 +9,14 @@ mount a small one.
 """
 
 import argparse
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults import chaos
+from tests.faults import chaos, serving
 
 HEAD = "| fault | strikes | searches | median seconds to the next result | longest |\n|---|---|---|---|---|"
 
@@ -72,6 +73,17 @@ def _clock(times: int, folder: Path) -> str:
     return str(report)
 
 
+def _server_sqlite(times: int, folder: Path) -> str:
+    url = str(folder / "store.db")
+    return str(serving.endure_serving("kill server, SQLite", times, folder=folder, url=url))
+
+
+def _server_postgresql(times: int, folder: Path) -> str:
+    with _postgresql(folder) as database:
+        url = database.schema(folder)
+        return str(serving.endure_serving("kill server, PostgreSQL", times, folder=folder, url=url))
+
+
 def _plain(strike: chaos.Strike, mode: str = "inline") -> dict[str, Callable[[int, Path], str]]:
     """The same fault on both databases."""
     name = strike.__name__.replace("_", " ")
@@ -87,6 +99,8 @@ FAULTS: dict[str, Callable[[int, Path], str]] = {
     **{f"controller-{k}": v for k, v in _plain(chaos.kill_controller).items()},
     **{f"worker-{k}": v for k, v in _plain(chaos.kill_worker, "ray").items()},
     **{f"pause-{k}": v for k, v in _plain(chaos.outlive_lease).items()},
+    "server-sqlite": _server_sqlite,
+    "server-postgresql": _server_postgresql,
     **{f"two-controllers-{k}": v for k, v in _plain(chaos.start_another).items()},
     "database": lambda times, folder: _on_postgresql(
         "kill database, PostgreSQL", None, "inline", times, folder
@@ -102,6 +116,8 @@ def main() -> None:
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
     parser.add_argument("--times", type=int, default=100)
     options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("evomerge.chaos").setLevel(logging.INFO)
     os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
     print(HEAD, flush=True)
     for fault in options.faults:

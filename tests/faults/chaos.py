@@ -7,6 +7,7 @@ history. How long after each strike the next result was acknowledged is reported
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
 import statistics
@@ -27,6 +28,7 @@ from evomerge.store.types import EvaluationStatus, SearchStatus
 from tests.faults.killing import Victim
 from tests.support import fake_spec, history
 
+_log = logging.getLogger("evomerge.chaos")
 LEASE = 3.0
 _PATIENCE = 180.0
 _STUCK = 40.0
@@ -47,6 +49,10 @@ class Report:
     searches: int = 0
     recoveries: list[float] = field(default_factory=list)
     """Seconds from a strike to the next acknowledged result."""
+
+    def tell(self) -> None:
+        """How far it is, for those who wait."""
+        _log.info("%s", self)
 
     def __str__(self) -> str:
         slowest = max(self.recoveries, default=0.0)
@@ -94,6 +100,7 @@ def endure(
         assert scored_twice(store, search.id) == []
         store.close()
         report.searches += 1
+        report.tell()
     return report
 
 

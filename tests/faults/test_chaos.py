@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.faults import chaos
+from tests.faults.serving import endure_serving
 
 
 def _file(place):
@@ -47,3 +48,10 @@ def test_a_full_disk_loses_nothing_and_is_gone_on_from(tmp_path):
         chaos.endure(
             "full", strike, 4, folder=tmp_path, url=lambda place: str(mount / f"{place.name}.db")
         )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_server_that_is_killed_keeps_every_word_that_it_gave(tmp_path, any_url):
+    report = endure_serving("server", 5, folder=tmp_path / "served", url=any_url)
+    assert report.strikes >= 5
