@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 
 from evomerge.client import Client
-from evomerge.errors import EvomergeError, ResourceError, SpecError
+from evomerge.errors import ResourceError, SpecError
 from evomerge.spec import SearchSpec
 from evomerge.store import SQLStore, open_store
 from evomerge.store.access import Scope
@@ -55,11 +55,11 @@ class Server(Victim):
 
     def start(self) -> None:
         options = ["--inline", "--port", str(self.port), "--max-running", str(_AT_ONCE)]
+        options += ["--model-folder", str(self._folder)]
         assert self.log is not None
         with self.log.open("ab") as words:
             self.driver = subprocess.Popen(
-                [*(sys.executable, "-m", "evomerge", "serve"), *options]
-                + ["--model-folder", str(self._folder)],
+                [sys.executable, "-m", "evomerge", "serve", *options],
                 cwd=self._folder,
                 env={**os.environ, **self.surroundings},
                 stdout=words,
