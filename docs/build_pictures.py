@@ -1,9 +1,10 @@
 """Draws what each merge method does to one row of entries: `python docs/build_pictures.py`.
 
-Two fine-tunes of one base change 24 entries: those on the left mostly the one, those on the right mostly the
-other; in the middle both change four entries the same way and three against each other. The merge itself is
-evomerge's own (`merge_tensors` on checkpoints of one tensor), so a picture shows what the code does and not what somebody believes it does. Methods that need texts, or that make a model of another
-shape, have none.
+Two fine-tunes of one base change 24 entries: those on the left mostly the one, those on the right mostly
+the other; in the middle both change four entries the same way and three against each other. The merge is
+evomerge's own (`merge_tensors` on checkpoints of one tensor), so a picture shows what the code does and
+not what somebody believes it does. Methods that need texts, or that make a model of another shape, have
+none.
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ def test_the_commands_of_a_block_are_accepted_by_their_programs(block: Block) ->
 def test_commands_within_sentences_exist_and_so_do_their_options() -> None:
     wrong = []
     for place, text in inline_commands():
+        if text.startswith("evomerge …"):
+            continue  # the troubleshooting page, where the command is filled in
         line = re.sub(r"\[[^]]*\]", "", re.sub(r"\b[NS]\b", "1", text))  # [what may be left out]
         for command in commands(line):
             said = complaint(command)

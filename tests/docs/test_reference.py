@@ -98,6 +98,22 @@ def test_the_pictures_of_methods_are_what_the_merges_give() -> None:
     assert len(drawn) > 20
 
 
+def test_the_reference_of_the_api_is_what_the_server_declares() -> None:
+    written = (DOCS / "api_reference.md").read_text(encoding="utf-8")
+    assert written == builder("build_api").page(), "run: python docs/build_api.py"
+
+
+def test_every_message_of_the_troubleshooting_page_is_raised_somewhere() -> None:
+    build = builder("build_troubleshooting")
+    raised = {build.row(message) for message in build.messages()}
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    documented = {row for row in rows if row != "| It says | Do |"}
+    gone = documented - raised
+    assert gone == set(), "run: python docs/build_troubleshooting.py"
+    assert len(documented) > 0.8 * len(raised), "run: python docs/build_troubleshooting.py"
+
+
 def builder(name: str) -> ModuleType:
     """The module of docs/ of that name."""
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
