@@ -26,6 +26,9 @@ def test_an_engine_in_the_process_changes_no_version():
     except PackageNotFoundError:
         pytest.skip("vLLM's CPU build is not installed")
     done = subprocess.run(
-        [sys.executable, "-c", _LOOKED_UP_BESIDE_AN_ENGINE], capture_output=True, text=True
+        [sys.executable, "-c", _LOOKED_UP_BESIDE_AN_ENGINE],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
