@@ -67,12 +67,12 @@ def _build_zoo() -> Path:
     """The zoo's search file; trained now unless it is there."""
     from evomerge.zoo import build_zoo
 
-    with _shares("preparing the zoo") as progress:
+    with shares("preparing the zoo") as progress:
         return build_zoo(progress=progress).search_file
 
 
 @contextmanager
-def _shares(title: str) -> Iterator[Callable[[str, float], None]]:
+def shares(title: str) -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it does and which share of it is done."""
     from evomerge.cli.progress import counted
 

@@ -33,13 +33,22 @@ def study(
     """Run a study, or go on with it where it was stopped, and report what it found."""
     from evomerge.study.files import find_study, load_study
 
-    spec = load_study(find_study(file))
+    spec = load_study(find_study(file), _zoo)
     folder = out or Path(f"{spec.name}-study")
     folder.mkdir(parents=True, exist_ok=True)
     result = _run(spec, folder, store or str(folder / "study.db"), address, inline)
     from evomerge.cli.study_tables import print_study
 
     print_study(result)
+
+
+def _zoo(name: str) -> Path:
+    """The study's zoo; trained now unless it is there."""
+    from evomerge.cli.demo import shares
+    from evomerge.study.zoos import zoo_folder
+
+    with shares(f"preparing the zoo {name}") as progress:
+        return zoo_folder(name, progress)
 
 
 def _run(

@@ -112,10 +112,19 @@ class Bench:
         found = {e.candidate_id: e for e in store.evaluations(self.search.id, split)}
         return [found[one] for one in ids]
 
+    def is_scored(self, recipe: Recipe, split: Split) -> bool:
+        """Whether a recipe needs no engine any more."""
+        known = {c.id for c in self._known() if c.recipe_id == recipe.recipe_id}
+        found = self._where.store.evaluations(self.search.id, split)
+        return any(e.candidate_id in known and e.status not in _OPEN for e in found)
+
+    def _known(self) -> list[CandidateRecord]:
+        return self._where.store.candidates(self.search.id)
+
     def _candidates(self, recipes: Sequence[tuple[str, Recipe]]) -> list[CandidateRecord]:
         """The recipes' candidates, each recipe once, added where they are new."""
         store = self._where.store
-        known = {c.recipe_id: c for c in store.candidates(self.search.id)}
+        known = {c.recipe_id: c for c in self._known()}
         new = {r.recipe_id: (label, r) for label, r in recipes if r.recipe_id not in known}
         listed = [
             NewCandidate(number=len(known) + n, origin=Origin.BASELINE, recipe=recipe, label=label)

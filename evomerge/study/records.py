@@ -94,5 +94,5 @@ def key_of(cell: Cell, scope: str, texts: str | None, after: str | None) -> str:
         scope: of the bench that it is chosen on, which stands for models, tasks, splits and engine.
         texts: the calibration set, where the method needs one. after: key of the choice it follows.
     """
-    entry = cell.entry.model_dump(mode="json", exclude={"name", "after"})
+    entry = cell.entry.model_dump(mode="json", exclude={"name", "after"}, exclude_defaults=True)
     return digest([_FORMAT, scope, entry, cell.models, cell.seed, texts, after])

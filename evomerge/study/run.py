@@ -17,13 +17,14 @@ from evomerge.spec import SearchSpec
 from evomerge.store.types import EvaluationRecord, EvaluationStatus
 from evomerge.study.bench import Bench, Where, open_bench
 from evomerge.study.choose import NEUTRAL, Task, choose
+from evomerge.study.memory import Peaks, watched
 from evomerge.study.plan import Cell, Skipped, make_plan
 from evomerge.study.recipes import needs_texts
 from evomerge.study.records import Choice, Choices, key_of
 from evomerge.study.roles import held_in
 from evomerge.study.spec import StudyBase, StudySpec, StudyTask, short
 
-CHOICES = "choices"
+CHOICES, PEAKS = "choices", "peaks"
 Tell = Callable[[str], None]
 Heard = Callable[[str, int, int], None]
 """Told what is done, how many cells are ready, of how many."""
@@ -46,6 +47,7 @@ class CellResult:
     cell: Cell
     scored: Scored
     choice: Choice | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class _BaseRun:
 
     def __post_init__(self) -> None:
         self._choices = Choices(self.folder / CHOICES)
+        self._peaks = Peaks(self.folder / PEAKS)
         self._made: dict[tuple[str, tuple[int, ...], int], tuple[str, Choice] | str] = {}
 
     def result(self, cells: Sequence[Cell]) -> BaseResult:
@@ -243,12 +246,24 @@ class _BaseRun:
         return found
 
     def _scored(self, bench: Bench, recipes: Mapping[str, tuple[str, Recipe]]) -> dict[str, Scored]:
+        if self.where.inline:
+            self._watch(bench, recipes)
         evaluations = bench.score(list(recipes.values()), Split.TEST)
         labels = [label for label, _ in recipes.values()]
         return {
             name: self._with_outcomes(label, evaluation)
             for name, label, evaluation in zip(recipes, labels, evaluations, strict=True)
         }
+
+    def _watch(self, bench: Bench, recipes: Mapping[str, tuple[str, Recipe]]) -> None:
+        """Score what is new one by one, and see how much memory each takes; the first one starts the
+        engine, and is not watched."""
+        new = [one for one in recipes.values() if not bench.is_scored(one[1], Split.TEST)]
+        bench.score(new[:1], Split.TEST)
+        for one in new[1:]:
+            with watched() as peak:
+                bench.score([one], Split.TEST)
+            self._peaks.write(one[1].recipe_id, peak)
 
     def _with_outcomes(self, label: str, evaluation: EvaluationRecord) -> Scored:
         if evaluation.status is not EvaluationStatus.SCORED:
@@ -263,7 +278,8 @@ class _BaseRun:
             return CellResult(cell, Scored(cell.entry.label, None, error=made))
         choice = made[1]
         if choice.extra is None:
-            return CellResult(cell, scored[choice.recipe.recipe_id], choice)
+            peak = self._peaks.read(choice.recipe.recipe_id)
+            return CellResult(cell, scored[choice.recipe.recipe_id], choice, peak)
         return CellResult(cell, self._polished(cell, choice, everything), choice)
 
     def _polished(self, cell: Cell, choice: Choice, everything: SearchSpec) -> Scored:

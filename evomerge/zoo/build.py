@@ -61,7 +61,7 @@ def build_zoo(
     place = (folder or default_folder(config)).expanduser().resolve()
     if not _is_finished(place, config):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(place) as draft:
+        with beside(place) as draft:
             _build(draft, place, config, progress or _silent)
     zoo = _zoo_at(place, config)
     # The hash speaks of models and tasks alone: what is searched for may change without them.
@@ -87,7 +87,7 @@ def _is_finished(place: Path, config: ZooConfig) -> bool:
 
 
 @contextmanager
-def _beside(place: Path) -> Iterator[Path]:
+def beside(place: Path) -> Iterator[Path]:
     """A temporary folder that becomes `place` if the block ends well, and vanishes otherwise."""
     draft = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
@@ -102,14 +102,14 @@ def _beside(place: Path) -> Iterator[Path]:
 
 def _build(draft: Path, place: Path, config: ZooConfig, progress: Progress) -> None:
     write_tasks(draft / "tasks", place / "tasks", config)
-    with _threads(config.threads):
+    with using_threads(config.threads):
         _Trainer(draft, config, progress).train_all()
     manifest = {"hash": config.hash, "place": str(place), "config": config.describe()}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def using_threads(count: int) -> Iterator[None]:
     """torch's thread count decides the order of sums, and so the last bits of the weights."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -120,7 +120,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Without transformers' own progress bars: ours is the only one."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
@@ -176,7 +176,7 @@ class _Trainer:
         train(model, lessons, steps, rates, self.config.batch_size, seed, on_step)
 
     def _save(self, model: LlamaForCausalLM, name: str) -> None:
-        with _no_bars():
+        with without_bars():
             model.save_pretrained(self.folder / name)
         self.tokenizer.save_pretrained(str(self.folder / name))
 

@@ -8,6 +8,7 @@ Each run has a private random generator, so that a model depends on its seed alo
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ IGNORED = -100
 WARMUP_STEPS = 10
 MAX_LENGTH = 64
 Step = Callable[[], None]
+Draw = Callable[[int, random.Random], tuple[Tensor, Tensor]]
+"""Token ids and labels [size, length] of a batch."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,24 @@ def train(
     seed: int,
     on_step: Step,
 ) -> None:
+    """Train in place on lessons; see `train_on`."""
+    train_on(model, partial(draw_batch, lessons), steps, rates, batch_size, seed, on_step)
+
+
+def train_on(
+    model: LlamaForCausalLM,
+    draw: Draw,
+    steps: int,
+    rates: Rates,
+    batch_size: int,
+    seed: int,
+    on_step: Step,
+) -> None:
     """Train in place: short warm-up, then a learning rate that falls to 0."""
     rng = random.Random(seed)
     optimizers = _optimizers(model, rates)
     for step in range(steps):
-        ids, labels = draw_batch(lessons, batch_size, rng)
+        ids, labels = draw(batch_size, rng)
         for optimizer in optimizers:
             _set_rate(optimizer, min(1, (step + 1) / WARMUP_STEPS) * (1 - step / steps))
         _descend(model, ids, labels, optimizers)
