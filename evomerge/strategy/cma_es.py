@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-with warnings.catch_warnings():
-    # cma looks for matplotlib, which nothing here plots with.
-    warnings.simplefilter("ignore")
-    import cma
-
 from evomerge.space import Genome
 from evomerge.strategy.cells import CELL_SPREAD, Cells
 from evomerge.strategy.generational import Draw, follow
+from evomerge.strategy.leaving_out import leaving_out
+
+with warnings.catch_warnings(), leaving_out("matplotlib", "scipy.stats"):
+    # cma looks for both: nothing here plots, or fits the surrogates that want scipy.stats.
+    warnings.simplefilter("ignore")
+    import cma
 
 _CONVERGED = {"tolx", "noeffectcoord", "noeffectaxis"}
 _SETTLED = _CONVERGED | {"tolfun", "tolfunhist", "tolflatfitness", "tolstagnation", "conditioncov"}
