@@ -6,6 +6,7 @@
 #   make test-slow  the tests that take minutes
 #   make lint       the first three of `make test`
 #   make docs       the documentation as a site, build/site/index.html
+#   make dist       wheel, sdist and bill of materials in dist/, looked into
 #   make format     ruff's formatter and its safe fixes
 #   make clean      caches and builds; `make distclean` also removes .venv
 #
@@ -31,7 +32,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export VLLM_NO_USAGE_STATS := 1
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: setup demo test test-slow lint docs format clean distclean
+.PHONY: setup demo test test-slow lint docs dist format clean distclean
 setup: $(PACKAGE)
 
 # An interrupted or failed set-up leaves no stamp, and the next one goes on from what is there.
@@ -68,6 +69,9 @@ format: setup
 
 test: lint
 	$(OFFLINE) $(BIN)/python -m pytest
+
+dist: setup
+	$(BIN)/python requirements/release.py
 
 docs: setup
 	$(BIN)/mkdocs build --quiet --strict

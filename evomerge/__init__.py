@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evomerge.client import Client
 
-__version__ = "0.1.0"
+    __version__: str
 __all__ = ["Client", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Client` is loaded when it is asked for: it brings httpx along."""
+    """`Client` is loaded when it is asked for, as it brings httpx along; the version is looked up then."""
     if name == "Client":
         from evomerge.client import Client
 
         return Client
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    """What was installed: git's tag and commits at that time."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("evomerge")
+    except PackageNotFoundError:  # a folder on the path, never installed
+        return "0+unknown"
