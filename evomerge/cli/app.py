@@ -15,6 +15,7 @@ from evomerge.cli import (
     demo,
     doctor,
     follow,
+    importing,
     init,
     insight,
     inspect,
@@ -69,6 +70,7 @@ def _global(
 
 app.command("demo", rich_help_panel=SEARCHING)(demo.demo)
 app.command("init", rich_help_panel=SEARCHING)(init.init)
+app.command("import", rich_help_panel=SEARCHING)(importing.import_config)
 app.command("inspect", rich_help_panel=SEARCHING)(inspect.inspect)
 app.command("run", rich_help_panel=SEARCHING)(run.run)
 app.command("submit", rich_help_panel=SEARCHING)(run.submit)
