@@ -73,7 +73,7 @@ def _spent(cell: Cell, recipe: Recipe, learned: Learned) -> Spent:
     steps = len(learned.about["losses"])
     each = sum(_tokens(kept_set_of(recipe), model, cell.base.model) for model in cell.models)
     tokens = round(steps * float(settings["batch_size"]) * each)
-    return Spent({"learning": float(learned.about["seconds"])}, tokens)
+    return Spent({"learning": float(learned.about["seconds"])}, tokens, steps)
 
 
 def _tokens(texts: CalibrationSet, model: str, base: str) -> float:

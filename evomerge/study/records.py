@@ -24,7 +24,8 @@ class Spent:
     """What choosing a recipe took.
 
     seconds: of its parts (search, learning). tokens: that engines read and generated for it, or that
-    were learned from. candidates: merges that were tried. statistics: what the recipe is computed from.
+    were learned from. candidates: merges that were tried; a step of learning makes one. statistics:
+    what the recipe is computed from.
     """
 
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from evomerge.bootstrap import Estimate
+from evomerge.study.costs import Cost, Prerequisites, base_shapes, costs_of_base, prerequisites_of
+from evomerge.study.flops import Shapes
 from evomerge.study.measures import MEASURES, Measured, Value, difference, pooled
+from evomerge.study.relations import Relation, relations_of
 from evomerge.study.roles import Role
 from evomerge.study.run import BaseResult, CellResult, Scored, StudyResult
 
@@ -32,6 +35,17 @@ class Row:
     undefined: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class TaskRow:
+    """One model's plain scores. experts: their places in the file from 1, of a merge."""
+
+    base: str
+    label: str
+    experts: tuple[int, ...]
+    seed: int | None
+    scores: Mapping[str, Estimate]
+
+
 class Tables:
     """All rows of a study."""
 
@@ -46,6 +60,50 @@ class Tables:
             row
             for base, measured in zip(self._result.bases, self._measured, strict=True)
             for row in (*_references(base, measured), *self._methods(base, measured))
+        )
+
+    @cached_property
+    def costs(self) -> tuple[Cost, ...]:
+        """What each method took, base by base."""
+        return tuple(
+            cost
+            for base, shapes in zip(self._result.bases, self._shapes, strict=True)
+            for cost in costs_of_base(base, shapes)
+        )
+
+    @cached_property
+    def parameters(self) -> Mapping[str, int]:
+        """The number of parameters of each base."""
+        labels = [base.base.label for base in self._result.bases]
+        return {
+            label: shapes.parameters for label, shapes in zip(labels, self._shapes, strict=True)
+        }
+
+    @cached_property
+    def _shapes(self) -> list[Shapes]:
+        return [base_shapes(base) for base in self._result.bases]
+
+    @cached_property
+    def prerequisites(self) -> tuple[Prerequisites, ...]:
+        """What each method needs."""
+        return tuple(prerequisites_of(entry) for entry in self._result.spec.methods)
+
+    @cached_property
+    def relations(self) -> tuple[Relation, ...]:
+        """How measures go together."""
+        return tuple(
+            relation
+            for base, measured in zip(self._result.bases, self._measured, strict=True)
+            for relation in relations_of(base, measured)
+        )
+
+    @cached_property
+    def task_scores(self) -> tuple[TaskRow, ...]:
+        """Every model's score on every task."""
+        return tuple(
+            row
+            for base, measured in zip(self._result.bases, self._measured, strict=True)
+            for row in _task_rows(base, measured)
         )
 
     @cached_property
@@ -70,6 +128,19 @@ class Tables:
                     yield _row(
                         base, measured, entry.label, cells, {} if entry.label == first else rivals
                     )
+
+
+def _task_rows(base: BaseResult, measured: Measured) -> Iterator[TaskRow]:
+    singles = [base.own, *base.experts, *([base.multitask] if base.multitask else [])]
+    for row in singles:
+        if row.evaluation is not None:
+            yield TaskRow(base.base.label, row.label, (), None, measured.scores(row))
+    for cell in base.cells:
+        if cell.scored.evaluation is not None:
+            places = tuple(place + 1 for place in cell.cell.places)
+            scores = measured.scores(cell.scored)
+            label, seed = cell.cell.entry.label, cell.cell.seed
+            yield TaskRow(base.base.label, label, places, seed, scores)
 
 
 def _row(

@@ -1,0 +1,169 @@
+"""A study's charts as plain SVG: measures over the number of experts, over model size, over cost.
+
+Lines are told apart by their dashes and by names at their ends as well as by colour.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evomerge.bootstrap import Estimate
+from evomerge.report.charts.svg import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Scale,
+    circle,
+    line,
+    padded,
+    path,
+    short,
+    svg,
+    text,
+    ticks,
+    y_axis,
+)
+
+COLOURS = 8
+"""Classes `series-0` to `series-7` of the page's style sheet."""
+_NAMES = 150.0
+_APART = 13.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: a name, and its points from left to right."""
+
+    name: str
+    points: Sequence[tuple[float, Estimate]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the horizontal axis shows; marks are the places that are named, all round numbers if empty."""
+
+    title: str
+    marks: Mapping[float, str]
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies before it is scaled."""
+        return math.log10(value) if self.log else value
+
+
+def line_chart(title: str, axis: Axis, series: Sequence[Series], width: float) -> str:
+    """Lines with whiskers of their 95 % intervals; empty where there is nothing to draw."""
+    drawn = [one for one in series if one.points]
+    if not drawn:
+        return ""
+    height = 320.0
+    desk = width > 500
+    end = width - (_NAMES if desk else RIGHT)
+    x = _across([axis.place(v) for one in drawn for v, _ in one.points], end)
+    y = Scale(*padded(_heights(drawn)), height - BOTTOM, TOP + 8)
+    body = [
+        *y_axis(y, LEFT, end),
+        *(text(x(axis.place(v)), height - 18, name, "tick") for v, name in axis.marks.items()),
+        text((LEFT + end) / 2, height - 2, axis.title, "tick"),
+    ]
+    for number, one in enumerate(drawn):
+        body += _line(one, number, axis, x, y, len(drawn))
+    if desk:
+        body += _names(drawn, y, end)
+    return svg(width, height, _words(title, drawn), body)
+
+
+def scatter_chart(title: str, across: str, points: Sequence[Series], width: float) -> str:
+    """One dot a series, with its interval, over a logarithmic axis of cost."""
+    drawn = [one for one in points if one.points and one.points[0][0] > 0]
+    if not drawn:
+        return ""
+    height = 340.0
+    places = [math.log10(one.points[0][0]) for one in drawn]
+    x = _across(places, width - RIGHT - 12)
+    y = Scale(*padded(_heights(drawn)), height - BOTTOM, TOP + 8)
+    powers = [t for t in ticks(x.low, x.high, 6) if t == int(t)]
+    body = [
+        *y_axis(y, LEFT, width - RIGHT),
+        *(text(x(t), height - 18, f"1e{t:.0f}", "tick") for t in powers),
+        text((LEFT + width) / 2, height - 2, across, "tick"),
+    ]
+    taken: list[tuple[float, float]] = []
+    for number, (one, place) in enumerate(zip(drawn, places, strict=True)):
+        body += _dot(one, number, x(place), y, width, taken)
+    return svg(width, height, _words(title, drawn), body)
+
+
+def _across(places: Sequence[float], end: float) -> Scale:
+    low, high = min(places), max(places)
+    air = (high - low) * 0.05 or 0.5
+    return Scale(low - air, high + air, LEFT + 4, end)
+
+
+def _heights(series: Sequence[Series]) -> list[float]:
+    return [
+        value
+        for one in series
+        for _, estimate in one.points
+        for value in (estimate.low, estimate.value, estimate.high)
+        if value is not None and math.isfinite(value)
+    ]
+
+
+def _line(one: Series, number: int, axis: Axis, x: Scale, y: Scale, count: int) -> Iterator[str]:
+    shift = (number - (count - 1) / 2) * 3.0  # whiskers of neighbours stand beside each other
+    colour = f"series-{number % COLOURS}"
+    places = [(x(axis.place(value)) + shift, estimate) for value, estimate in one.points]
+    steps = "L".join(f"{left:.1f} {y(estimate.value):.1f}" for left, estimate in places)
+    yield path(f"M{steps}", f"series {colour}", one.name)
+    for left, estimate in places:
+        yield from _whisker(one.name, left, estimate, y, colour)
+
+
+def _whisker(name: str, left: float, estimate: Estimate, y: Scale, colour: str) -> Iterator[str]:
+    tip = f"{name}: {_figure(estimate)}"
+    if estimate.low is not None and estimate.high is not None:
+        yield line(left, y(estimate.low), left, y(estimate.high), f"series {colour}", tip)
+    yield circle(left, y(estimate.value), 3.4, f"mark {colour}", tip)
+
+
+def _dot(
+    one: Series, number: int, left: float, y: Scale, width: float, taken: list[tuple[float, float]]
+) -> Iterator[str]:
+    estimate = one.points[0][1]
+    yield from _whisker(one.name, left, estimate, y, f"series-{number % COLOURS}")
+    top = y(estimate.value)
+    if all(abs(left - a) > 110 or abs(top - b) > _APART for a, b in taken):
+        taken.append((left, top))
+        fits = left < width - 130
+        yield text(
+            left + (8 if fits else -8),
+            top + 4,
+            short(one.name, 22),
+            "tick",
+            "start" if fits else "end",
+        )
+
+
+def _names(series: Sequence[Series], y: Scale, end: float) -> Iterator[str]:
+    """At the ends of the lines, moved apart where they would overlap."""
+    ends = sorted((y(one.points[-1][1].value), n) for n, one in enumerate(series))
+    below = -math.inf
+    for wanted, number in ends:
+        top = max(wanted, below + _APART)
+        below = top
+        name = short(series[number].name, 22)
+        yield text(end + 8, top + 4, name, f"tick name-{number % COLOURS}", "start")
+
+
+def _words(title: str, series: Sequence[Series]) -> str:
+    return f"{title}: " + "; ".join(
+        f"{one.name} {', '.join(_figure(estimate) for _, estimate in one.points)}" for one in series
+    )
+
+
+def _figure(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
