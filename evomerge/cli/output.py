@@ -16,6 +16,10 @@ from rich.markup import escape
 from rich.table import Table
 
 _WIDE = 200
+_SPACE = 2
+"""Letters between two columns."""
+_WORD = 12
+"""Longer words (paths, ids, JSON) may be broken in a table."""
 
 
 class Format(StrEnum):
@@ -102,18 +106,70 @@ def print_table(
     right: Iterable[str] = (),
     bold: int | None = None,
 ) -> None:
-    """A table; columns named in `right` are aligned to the right, row `bold` is set in bold."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    aligned = set(right)
+    """A table; columns named in `right` are aligned to the right, row `bold` is set in bold.
+
+    Where the terminal is too narrow for whole words, each row becomes a list of its own.
+    """
+    cells, aligned, console = [[cell(x) for x in row] for row in rows], set(right), stdout()
+    if _least_width(columns, cells, aligned) > console.width:
+        _print_records(console, columns, cells, title, bold)
+        return
+    table = _table(title)
     for column in columns:
         # Long names over figures are folded, not cut: the figures below need less room.
         if column in aligned:
             table.add_column(escape(column), justify="right", overflow="fold")
         else:
-            table.add_column(escape(column))
-    for place, row in enumerate(rows):
-        table.add_row(*(escape(cell(x)) for x in row), style="bold" if place == bold else None)
-    stdout().print(table)
+            # What stands beside a name alone is shown whole: paths above all.
+            pair = len(columns) == 2 and column == columns[-1]
+            table.add_column(escape(column), overflow="fold" if pair else "ellipsis")
+    for place, row in enumerate(cells):
+        table.add_row(*map(escape, row), style="bold" if place == bold else None)
+    console.print(table)
+
+
+def _table(title: str | None = None, *, header: bool = True) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, _SPACE, 0, 0),
+        show_header=header,
+    )
+
+
+def _least_width(columns: Sequence[str], cells: Sequence[Sequence[str]], right: set[str]) -> int:
+    """Letters that a table needs if no word is broken; very long words and heads of figures are."""
+
+    def needed(place: int, name: str) -> int:
+        texts = [row[place] for row in cells] + ([] if name in right else [name])
+        return max((len(word) for text in texts for word in text.split()), default=1)
+
+    widths = [min(needed(place, name), _WORD) for place, name in enumerate(columns)]
+    return sum(widths) + _SPACE * (len(columns) - 1)
+
+
+def _print_records(
+    console: Console,
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    title: str | None,
+    bold: int | None,
+) -> None:
+    """One row after another, a line for each column that has something to say."""
+    if title:
+        console.print(title, style="italic", markup=False)
+    for place, row in enumerate(cells):
+        table = _table(header=False)
+        table.add_column(no_wrap=True, max_width=console.width // 2)
+        table.add_column(overflow="fold")
+        for name, text in zip(columns, row, strict=True):
+            if text not in ("", "-"):
+                table.add_row(escape(name), escape(text), style="bold" if place == bold else None)
+        if place:
+            console.print()
+        console.print(table)
 
 
 def cell(value: Any) -> str:
