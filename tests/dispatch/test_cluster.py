@@ -117,6 +117,7 @@ def test_a_node_that_vanishes_costs_no_candidate_a_try_and_changes_no_history(no
     assert sum(e.failures for e in store.evaluations(search_id)) == 0
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_takes_work_and_changes_no_history(nodes, tmp_path):
     nodes.add(1)
     search = Search(nodes, tmp_path, workers={"max": 2})
@@ -144,6 +145,7 @@ def test_two_searches_share_a_cluster_and_find_what_each_finds_alone(nodes, tmp_
     assert second.end() != first.end()
 
 
+@pytest.mark.slow
 def test_models_are_brought_to_each_node_once_and_other_ones_are_refused(nodes, tmp_path):
     folders = [tmp_path / "node-1", tmp_path / "node-2"]
     for folder in folders:
@@ -275,6 +277,7 @@ def test_a_runtime_environment_reaches_the_workers_and_a_broken_one_is_named(nod
     dispatcher.close()
 
 
+@pytest.mark.slow
 def test_a_controller_whose_node_vanishes_goes_on_elsewhere(nodes, tmp_path, postgres_url):
     nodes.add(1)
     spot = nodes.add(1)
