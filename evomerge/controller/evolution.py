@@ -108,8 +108,8 @@ class Evolution:
     ) -> None:
         for candidate in told:
             self._ended[candidate.id] = results[candidate.id]
-            self._tell(candidate)
             self._ledger.announce(results[candidate.id], replayed=True)
+            self._tell(candidate)
 
     def _fill(self) -> str | None:
         """Ask for as many candidates as may start now; why no more will come, if so."""
@@ -183,6 +183,7 @@ class Evolution:
             self._strategy.tell(np.array(genome), observation)
         self._rivals.note(candidate, evaluation, told=genome is not None)
         self._spending.note(evaluation)
+        self._ledger.forget(candidate)
         self._told += 1
         return math.inf if observation.losses is None else observation.losses[0]
 

@@ -6,19 +6,21 @@ winner and all baselines answer the test documents, once.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from evomerge.controller.baseline_phase import ScoredBaseline
 from evomerge.controller.events import Listener, Note, PhaseStarted
 from evomerge.controller.evolution import MEAN_LABEL
-from evomerge.controller.ledger import Ledger, rank_key
+from evomerge.controller.ledger import Ledger, Passed, rank_key
 from evomerge.fitness import Split
 from evomerge.pareto import pareto_ranks, spread_subset
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
 
 Results = Mapping[int, EvaluationRecord]
 """The evaluations on one split by candidate id."""
+_C = TypeVar("_C", CandidateRecord, Passed)
 
 
 def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Listener) -> None:
@@ -45,9 +47,7 @@ def _has_several(ledger: Ledger) -> bool:
     return ledger.search.spec.objective.number_of_objectives > 1
 
 
-def _best(
-    ledger: Ledger, results: Results, candidates: Sequence[CandidateRecord]
-) -> list[CandidateRecord]:
+def _best(ledger: Ledger, results: Results, candidates: Sequence[_C]) -> list[_C]:
     """The scored ones, best first; with several objectives those alone that no other one beats."""
     ranked = _ranked(results, candidates, EvaluationStatus.SCORED)
     if not _has_several(ledger) or not ranked:
@@ -86,12 +86,11 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
     chosen = unique[: ledger.search.spec.selection.top]
     means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
-    return chosen + [mean for mean in means if mean not in chosen]
+    places = chosen + [mean for mean in means if mean not in chosen]
+    return [ledger.store.candidate(place.id) for place in places]
 
 
-def _ranked(
-    results: Results, candidates: Sequence[CandidateRecord], status: EvaluationStatus
-) -> list[CandidateRecord]:
+def _ranked(results: Results, candidates: Sequence[_C], status: EvaluationStatus) -> list[_C]:
     """Those of a status, best first; equal ones by number."""
     scored = [
         (results[candidate.id], candidate)

@@ -6,7 +6,7 @@ rather than going on with another one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evomerge.controller.events import Listener, Scored
 from evomerge.controller.races import Races
@@ -36,6 +36,18 @@ from evomerge.store.types import (
 from evomerge.strategy import Observation
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What is kept of a candidate that the walk has passed: of a hundred thousand, recipes would be a
+    gigabyte."""
+
+    id: int
+    number: int
+    origin: Origin
+    label: str | None
+    recipe_id: str
+
+
 class Ledger:
     """Adds candidates in order, has them scored, and grades the scores."""
 
@@ -53,14 +65,14 @@ class Ledger:
         self.scheduler, self.listener = scheduler, listener
         self.races = Races(store, search)
         self._stored = {c.number: c for c in store.candidates(search.id)}
-        self._walked: dict[int, CandidateRecord] = {}
-        self._by_id: dict[int, CandidateRecord] = {}
+        self._walked: list[Passed] = []
+        self._known: dict[int, CandidateRecord] = {}
         self._replayed: set[int] = set()
 
     @property
-    def walked(self) -> tuple[CandidateRecord, ...]:
+    def walked(self) -> tuple[Passed, ...]:
         """The candidates passed so far, by number."""
-        return tuple(self._walked.values())
+        return tuple(self._walked)
 
     @property
     def length(self) -> int:
@@ -69,7 +81,7 @@ class Ledger:
 
     @property
     def stored_tells(self) -> list[CandidateRecord]:
-        """The candidates that the strategy was told, in told order."""
+        """The candidates ahead of the walk that the strategy was told, in told order."""
         told = [(c.told, c) for c in self._stored.values() if c.told is not None]
         return [candidate for _, candidate in sorted(told, key=lambda pair: pair[0])]
 
@@ -79,8 +91,12 @@ class Ledger:
         return self._stored.get(self.length)
 
     def candidate_of(self, evaluation: EvaluationRecord) -> CandidateRecord:
-        """The candidate that an evaluation belongs to; it was walked past."""
-        return self._by_id[evaluation.candidate_id]
+        """The candidate that an evaluation belongs to; it was walked past, and not forgotten."""
+        return self._known[evaluation.candidate_id]
+
+    def forget(self, candidate: CandidateRecord) -> None:
+        """Nothing more will be heard of it, unless it comes to the finals."""
+        self._known.pop(candidate.id, None)
 
     def add(self, new: Sequence[NewCandidate]) -> list[CandidateRecord]:
         """The next candidates, inserted in one transaction where the store lacks them."""
@@ -91,9 +107,9 @@ class Ledger:
         if missing:
             for record in self.store.add_candidates(self.search.id, self.owner, missing):
                 self._stored[record.number] = record
-        added = [self._stored[candidate.number] for candidate in new]
-        self._walked.update({record.number: record for record in added})
-        self._by_id.update({record.id: record for record in added})
+        added = [self._stored.pop(candidate.number) for candidate in new]
+        self._walked += [Passed(c.id, c.number, c.origin, c.label, c.recipe_id) for c in added]
+        self._known.update({record.id: record for record in added})
         return added
 
     def new(
@@ -128,6 +144,7 @@ class Ledger:
 
         rival: the evaluation on that split which each of them has to beat.
         """
+        self._known.update({candidate.id: candidate for candidate in candidates})
         evaluations = self.request(candidates, split, rival)
         for evaluation in evaluations:
             self.schedule(evaluation)
@@ -158,6 +175,7 @@ class Ledger:
         ended = self.grade(self.scheduler.advance())
         for evaluation in ended:
             self.announce(evaluation, replayed=evaluation.id in self._replayed)
+            self._replayed.discard(evaluation.id)
         return ended
 
     def announce(self, evaluation: EvaluationRecord, *, replayed: bool) -> None:
