@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults import chaos, serving
+from tests.dispatch.nodes import Nodes
+from tests.faults import chaos, network, serving
 
 HEAD = "| fault | strikes | searches | median seconds to the next result | longest |\n|---|---|---|---|---|"
 
@@ -84,6 +85,24 @@ def _server_postgresql(times: int, folder: Path) -> str:
         return str(serving.endure_serving("kill server, PostgreSQL", times, folder=folder, url=url))
 
 
+def _network(times: int, folder: Path) -> str:
+    """Ray and PostgreSQL across a cable that is cut."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    with network.laid() as cable:
+        database = chaos.Database(folder / "postgresql", host=f"{network.SUBNET}.1")
+        nodes = Nodes(subnet=network.SUBNET)
+        try:
+            strike = network.CutNetwork(cable, nodes)
+            name, mode = "cut network, PostgreSQL", nodes.address
+            report = chaos.endure(
+                name, strike, times, folder=folder, url=database.schema, mode=mode
+            )
+            return f"{report} {strike.given_up} of them cost the node"
+        finally:
+            nodes.close()
+            database.close()
+
+
 def _plain(strike: chaos.Strike, mode: str = "inline") -> dict[str, Callable[[int, Path], str]]:
     """The same fault on both databases."""
     name = strike.__name__.replace("_", " ")
@@ -106,6 +125,7 @@ FAULTS: dict[str, Callable[[int, Path], str]] = {
         "kill database, PostgreSQL", None, "inline", times, folder
     ),
     "full-disk": _full_disk,
+    "network": _network,
     "clock": _clock,
 }
 

@@ -14,6 +14,14 @@ from evomerge.resources import data_folder
 
 ENVIRONMENT_VARIABLE = "EVOMERGE_STORE"
 FILE_NAME = "evomerge.db"
+_NETWORK = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
+"""libpq's own patience with a network that swallows packets is two hours; here it is half a minute."""
 
 
 def resolve_url(url: str | os.PathLike[str] | None = None) -> URL:
@@ -85,7 +93,7 @@ def _sqlite_engine(url: URL, patience: float) -> Engine:
 
 
 def _postgres_engine(url: URL, patience: float) -> Engine:
-    query = {"connect_timeout": "10", "application_name": "evomerge", **url.query}
+    query = {**_NETWORK, "application_name": "evomerge", **url.query}
     engine = create_engine(url.set(query=query), pool_pre_ping=True, pool_timeout=60)
     milliseconds = max(1, int(patience * 1000))
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,12 +31,18 @@ SOON = {
 
 
 class Node:
-    """One `ray start --block` and everything that came of it."""
+    """One `ray start --block` and everything that came of it; `inside`: a command that runs it elsewhere."""
 
-    def __init__(self, address: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        address: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        inside: Sequence[str] = (),
+    ) -> None:
         self.address = address
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments],
+            [*inside, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", **environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -57,18 +63,24 @@ class Node:
 
 
 class Nodes:
-    """A head without CPUs, and nodes that come and go."""
+    """A head without CPUs, and nodes that come and go.
+
+    Args:
+        subnet: the first three numbers of their addresses.
+    """
 
     def __init__(
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        subnet: str = "127.0.0",
     ) -> None:
+        self._subnet = subnet
         # Ray's sockets lie in it, and their paths may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="evo-"))
         self.port = port or free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{subnet}.1:{self.port}"
         self._nodes: list[Node] = []
         self._count = 1
         self._start(
@@ -80,7 +92,13 @@ class Nodes:
         )
         self.wait_for(1)
 
-    def add(self, cpus: int, models: Path | None = None, **resources: float) -> Node:
+    def add(
+        self,
+        cpus: int,
+        models: Path | None = None,
+        inside: Sequence[str] = (),
+        **resources: float,
+    ) -> Node:
         """One more node, with a folder of its own for models; returns once it has joined."""
         self._count += 1
         environment = {} if models is None else {"EVOMERGE_MODELS": str(models)}
@@ -89,6 +107,7 @@ class Nodes:
             *(f"--address={self.address}", f"--num-cpus={cpus}"),
             f"--resources={json.dumps(resources)}",
             environment=environment,
+            inside=inside,
         )
         self.wait_for(before + 1)
         return node
@@ -124,11 +143,19 @@ class Nodes:
             node.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Node:
-        address = f"127.0.0.{self._count}"
+    def _start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
+    ) -> Node:
+        address = f"{self._subnet}.{self._count}"
         common = ("--object-store-memory=80000000", "--disable-usage-stats")
         node = Node(
-            address, [*arguments, f"--node-ip-address={address}", *common], environment or {}
+            address,
+            [*arguments, f"--node-ip-address={address}", *common],
+            environment or {},
+            inside,
         )
         self._nodes.append(node)
         return node

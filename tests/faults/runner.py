@@ -1,6 +1,6 @@
 """The process that the kill tests kill: runs or resumes one search and exits 0 when it has ended.
 
-    python -m tests.faults.runner URL SEARCH inline|ray [LEASE_SECONDS]
+    python -m tests.faults.runner URL SEARCH inline|ray|ADDRESS [LEASE_SECONDS]
 
 A short lease makes tests of lost leases short.
 """
@@ -24,7 +24,9 @@ def main(url: str, search_id: str, mode: str, lease_seconds: str | None = None) 
     try:
         store = open_store(url)
         spec = store.search(search_id).spec
-        with closing(make_dispatcher(spec, store.url, inline=mode == "inline")) as dispatcher:
+        address = mode if ":" in mode else None
+        made = make_dispatcher(spec, store.url, address, inline=mode == "inline")
+        with closing(made) as dispatcher:
             status = run_search(store, search_id, dispatcher)
     except EvomergeError as error:
         print(error, file=sys.stderr)

@@ -235,3 +235,18 @@ def test_an_upgrade_that_fails_leaves_nothing(any_url, monkeypatch):
 def test_paths_may_be_paths(tmp_path: Path):
     open_store(tmp_path / "store.db").close()
     open_store(str(tmp_path / "store.db"), create=False).close()
+
+
+def test_a_network_that_swallows_packets_is_given_up_soon_unless_the_url_says_otherwise(
+    postgres_url,
+):
+    mark = "&" if "?" in postgres_url else "?"
+    for url, wanted in (
+        (postgres_url, "30000"),
+        (f"{postgres_url}{mark}tcp_user_timeout=9000", "9000"),
+    ):
+        store = open_store(url)
+        with store._engine.connect() as connection:
+            given = connection.connection.driver_connection.info.get_parameters()
+        assert (given["tcp_user_timeout"], given["keepalives_idle"]) == (wanted, "10")
+        store.close()
