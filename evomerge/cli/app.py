@@ -1,5 +1,6 @@
 """All commands, in the order in which a user meets them."""
 
+import shutil
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from evomerge.cli import (
     inspect,
     maintenance,
     merge,
+    plan,
     recipe,
     run,
     serve,
@@ -31,8 +33,13 @@ from evomerge.cli import (
 from evomerge.telemetry import logs
 from evomerge.telemetry.logs import LogFormat, LogLevel
 
+_FRAMES_FROM = 60
+"""Columns from which on help has frames; below, they would cut the names of options short."""
+_WIDE = shutil.get_terminal_size().columns >= _FRAMES_FROM
+
 app = typer.Typer(
     name="evomerge",
+    rich_markup_mode="rich" if _WIDE else None,
     help="Evolutionary merge search for language models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -75,6 +82,7 @@ app.command("inspect", rich_help_panel=SEARCHING)(inspect.inspect)
 app.command("run", rich_help_panel=SEARCHING)(run.run)
 app.command("submit", rich_help_panel=SEARCHING)(run.submit)
 app.command("validate", rich_help_panel=SEARCHING)(run.validate)
+app.command("plan", rich_help_panel=SEARCHING)(plan.plan)
 app.command("resume", rich_help_panel=SEARCHING)(run.resume)
 app.command("soup", rich_help_panel=SEARCHING)(soup.soup)
 app.command("study", rich_help_panel=SEARCHING)(study.study)
