@@ -53,10 +53,10 @@ class Wishes:
         return self.wants_pause
 
     def _look(self) -> None:
-        status = self._store.search(self._search.id).status
+        wanted = self._store.wanted(self._search.id)
+        status = wanted.status
         if status in {SearchStatus.CANCELLING, SearchStatus.CANCELLED}:
             raise StopRequested(SearchStatus.CANCELLED)
         self.wants_pause = status in {SearchStatus.PAUSING, SearchStatus.PAUSED}
-        self.limits = self._store.limits(self._search.id)
-        self._share = self._store.worker_share(self._search.id)
+        self.limits, self._share = wanted.limits, wanted.share
         self._due = monotonic() + _POLL_SECONDS

@@ -27,6 +27,7 @@ from evomerge.store.types import (
     QueryInfo,
     SearchRecord,
     SearchStatus,
+    Wanted,
 )
 
 
@@ -77,8 +78,9 @@ class Store(Protocol):
         """Replace the limits. NotFoundError where there is no such search."""
         ...
 
-    def worker_share(self, search_id: str) -> int | None:
-        """How many workers the servers give a search now; None where no server shares them out."""
+    def wanted(self, search_id: str) -> Wanted:
+        """Status, limits and share of workers, by the search's id, at one moment and for little: every
+        controller asks once a second. NotFoundError where there is no such search."""
         ...
 
     # --- leases: one controller a search ---

@@ -88,11 +88,6 @@ class Queue(Transactions):
         """Whose search it is; None for one that was not submitted to a server."""
         return db.scalar(select(Queued.owner).where(Queued.search_id == search_id))
 
-    @reads
-    def worker_share(self, db: Connection, search_id: str) -> int | None:
-        """How many workers the servers give a search now; None: no restriction."""
-        return db.scalar(select(Queued.workers).where(Queued.search_id == search_id))
-
     @writes
     def set_wanted(self, db: Connection, search_id: str, wanted: bool) -> bool:
         """Whether servers shall run a search; False where it is in no queue.

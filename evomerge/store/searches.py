@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from evomerge.errors import LeaseLostError, NotFoundError, StoreError, did_you_mean
 from evomerge.limits import Limits
@@ -13,10 +13,10 @@ from evomerge.spec import SearchSpec
 from evomerge.store.columns import now
 from evomerge.store.names import random_name
 from evomerge.store.owner import is_gone
-from evomerge.store.schema import Limit, Search
+from evomerge.store.schema import Limit, Queued, Search
 from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes
-from evomerge.store.types import SearchRecord, SearchStatus
+from evomerge.store.types import SearchRecord, SearchStatus, Wanted
 
 SEARCH_COLUMNS = (
     Search.id,
@@ -29,6 +29,14 @@ SEARCH_COLUMNS = (
     Search.updated_at,
     Search.message,
 )
+
+_WANTED = (
+    select(Search.status, Limit.limits, Queued.workers)
+    .outerjoin(Limit, Limit.search_id == Search.id)
+    .outerjoin(Queued, Queued.search_id == Search.id)
+    .where(Search.id == bindparam("search"))
+)
+"""Made once: to put such a statement together takes longer than to run it."""
 
 
 class Searches(Transactions):
@@ -82,6 +90,15 @@ class Searches(Transactions):
         """What its user changed since it was submitted."""
         text = db.scalar(select(Limit.limits).where(Limit.search_id == search_id))
         return Limits.model_validate_json(text) if text else Limits()
+
+    @reads
+    def wanted(self, db: Connection, search_id: str) -> Wanted:
+        """What its user and the servers want of it, without reading its file."""
+        row = db.execute(_WANTED, {"search": search_id}).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no search {search_id}", remedy="see `evomerge list`")
+        limits = Limits.model_validate_json(row.limits) if row.limits else Limits()
+        return Wanted(SearchStatus(row.status), limits, row.workers)
 
     @writes
     def set_limits(self, db: Connection, search_id: str, limits: Limits) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from evomerge.fitness import Costs, Split, TaskOutcomes, TaskScore
+from evomerge.limits import Limits
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
 
@@ -39,6 +40,17 @@ FINAL = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED, EvaluationStatus.FAI
 class Origin(StrEnum):
     BASELINE = "baseline"
     SEARCH = "search"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a search now."""
+
+    status: "SearchStatus"
+    limits: Limits
+    """What its user changed since it was submitted."""
+    share: int | None
+    """Of the workers, by the servers; None where no server shares them out."""
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def test_workers_are_shared_out_and_a_users_own_limit_stays(place):
 
     settings = QueueSettings(running=2, workers=6)
     place.store.schedule("host:1:1:m:n", 60.0, lambda state: decide(state, settings))
-    assert place.store.worker_share(first) == 4
-    assert place.store.worker_share(second) == 2
+    assert place.store.wanted(first).share == 4
+    assert place.store.wanted(second).share == 2
     assert place.store.limits(second).workers == 2
     assert place.store.limits(first).workers is None
