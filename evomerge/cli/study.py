@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from evomerge.study.spec import StudySpec
 
 
+_AGAIN = "the same command"
+
+
 class StudyFormat(StrEnum):
     """How a study's findings are written."""
 
@@ -60,7 +63,7 @@ def study(
     try:
         result = _run(spec, folder, store or str(folder / "study.db"), address, inline)
     except KeyboardInterrupt:
-        note("stopped; the same command goes on where it was")
+        note(f"the study is stopped; go on with: {_AGAIN}")
         raise typer.Exit(INTERRUPTED) from None
     _show(result, folder, chosen)
 
@@ -77,12 +80,13 @@ def _zoo(name: str) -> Path:
 def _run(
     spec: StudySpec, folder: Path, store: str, address: str | None, inline: bool
 ) -> StudyResult:
+    from evomerge.cli.interrupts import Interruptible, Interrupts
     from evomerge.cli.stores import store_at
     from evomerge.study.bench import Where
     from evomerge.study.run import run_study
 
-    with store_at(store, create=True) as opened:
-        where = Where(opened, address, inline)
+    with store_at(store, create=True) as opened, Interrupts(_AGAIN).listening() as interrupts:
+        where = Where(opened, address, inline, lambda workers: Interruptible(workers, interrupts))
         return run_study(spec, folder, where, _heard, note)
 
 

@@ -5,7 +5,7 @@ leases and what a killed process finds again are those of searches. Its id is ma
 scores depend on; a bench that is opened again has all its scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,21 +37,22 @@ _OPEN = (EvaluationStatus.PENDING, EvaluationStatus.RUNNING)
 
 @dataclass(frozen=True)
 class Where:
-    """Where a study's work is done: the store, and a cluster, a local Ray, or this process."""
+    """Where a study's work is done: the store, and a cluster, a local Ray, or this process.
+
+    heeding: wraps the workers, so that whoever watches can stop a study between two merges.
+    """
 
     store: SQLStore
     address: str | None = None
     inline: bool = True
+    heeding: Callable[[Dispatcher], Dispatcher] = lambda dispatcher: dispatcher
 
     def dispatcher(self, search: SearchRecord) -> Dispatcher:
         """Workers for one search or bench; not started."""
-        return make_dispatcher(
-            search.spec,
-            self.store.url,
-            self.address,
-            inline=self.inline,
-            versions=search.versions,
+        workers = make_dispatcher(
+            search.spec, self.store.url, self.address, inline=self.inline, versions=search.versions
         )
+        return self.heeding(workers)
 
 
 def open_bench(where: Where, spec: SearchSpec) -> "Bench":

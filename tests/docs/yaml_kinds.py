@@ -18,6 +18,7 @@ from evomerge.merging.documents import read_documents
 from evomerge.methods import METHODS
 from evomerge.space import SpaceSpec
 from evomerge.spec import SearchSpec, read_spec
+from evomerge.study import load_study
 from tests.docs.blocks import Block
 
 Loaded = dict[str, Any]
@@ -101,6 +102,13 @@ def lm_eval_task(text: str, folder: Path) -> None:
     TaskConfig(**YAML(typ="safe").load(text))
 
 
+def study_file(text: str, folder: Path) -> None:
+    """A whole study file."""
+    file = folder / "study.yml"
+    file.write_text(text, encoding="utf-8")
+    load_study(file)
+
+
 def has(*keys: str) -> Callable[[Loaded], bool]:
     """Whether a block has these keys at the top."""
     return lambda loaded: all(key in loaded for key in keys)
@@ -117,6 +125,7 @@ def only(*keys: str) -> Callable[[Loaded], bool]:
 
 
 KINDS = [
+    Kind("study file", has("bases", "methods"), study_file),
     Kind("search file", has("base_model", "objective"), search_file),
     Kind("merge configuration", has("merge_method"), merge),
     Kind("task of lm-eval", has("task", "output_type"), lm_eval_task),
