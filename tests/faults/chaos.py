@@ -182,6 +182,8 @@ def _run(
                 victim.start()
         if report.strikes < times and time.monotonic() > watch.next:
             watch.strike(lambda: strike(victim, chooser))
+            if report.strikes % 10 == 0:
+                report.tell()
         watch.look()
         time.sleep(0.05)
     victim.driver.wait(60)
@@ -365,6 +367,7 @@ class Database:
         """SIGKILL of the postmaster; its children go with it."""
         if (pid := self._server.get_pid()) is not None:
             _kill_tree(pid)
+            _wait_until_reaped(pid, 60.0)
         time.sleep(chooser.uniform(0.0, 3.0))
         self._server.ensure_postgres_running()
 
@@ -384,3 +387,11 @@ def _kill_tree(pid: int) -> None:
         for process in [*parent.children(recursive=True), parent]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _wait_until_reaped(pid: int, seconds: float) -> None:
+    """A postmaster that nobody has buried yet looks alive to the next one."""
+    deadline = time.monotonic() + seconds
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline, f"process {pid} is not reaped"
+        time.sleep(0.02)
