@@ -74,7 +74,7 @@ dist: setup
 	$(BIN)/python requirements/release.py
 
 docs: setup
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 test-slow: setup
 	$(OFFLINE) $(BIN)/python -m pytest -m slow
