@@ -99,5 +99,6 @@ class CutNetwork:
                 return
             time.sleep(0.5)
         self.given_up += 1
-        self._nodes.remove(self._node)
+        self._node.kill()
+        self._nodes.wait_for(1)
         self._node = self._nodes.add(1, inside=self._cable.inside)
