@@ -135,7 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
     parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--minutes", type=float, help="for a fault, at most; by default a day")
     options = parser.parse_args()
+    chaos.MINUTES = options.minutes or chaos.MINUTES
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("evomerge.chaos").setLevel(logging.INFO)
     os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")

@@ -31,6 +31,8 @@ from tests.support import fake_spec, history
 
 _log = logging.getLogger("evomerge.chaos")
 LEASE = 3.0
+MINUTES = 24 * 60.0
+"""How long a fault strikes at most; the search that is then under way is finished, and compared."""
 _PATIENCE = 180.0
 _STUCK = 40.0
 _THREE_DAYS = 3 * 24 * 3600
@@ -50,6 +52,8 @@ class Report:
     searches: int = 0
     recoveries: list[float] = field(default_factory=list)
     """Seconds from a strike to the next acknowledged result."""
+    until: float = field(default_factory=lambda: time.monotonic() + MINUTES * 60)
+    """When no further strike is dealt, however few there were."""
 
     def tell(self) -> None:
         """How far it is, for those who wait."""
@@ -85,7 +89,7 @@ def endure(
 ) -> Report:
     """Strike searches `times` times in all, and compare each with an undisturbed one."""
     report, chooser = Report(fault), random.Random(seed)
-    while report.strikes < times:
+    while report.strikes < times and time.monotonic() < report.until:
         place = folder / f"{fault}-{report.searches}"
         place.mkdir(parents=True)
         spec = chaos_spec(place, report.searches)
@@ -180,7 +184,7 @@ def _run(
             assert left == [], f"processes outlived their driver: {left}"
             if _status(store, victim.search_id) is not SearchStatus.FINISHED:
                 victim.start()
-        if report.strikes < times and time.monotonic() > watch.next:
+        if report.strikes < times and watch.next < time.monotonic() < report.until:
             watch.strike(lambda: strike(victim, chooser))
             if report.strikes % 10 == 0:
                 report.tell()
@@ -369,7 +373,13 @@ class Database:
             _kill_tree(pid)
             _wait_until_reaped(pid, 60.0)
         time.sleep(chooser.uniform(0.0, 3.0))
-        self._server.ensure_postgres_running()
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+                return
+            except subprocess.SubprocessError:  # a busy machine: it waits ten seconds and gives up
+                assert time.monotonic() < deadline, "PostgreSQL does not start"
 
     def processes(self) -> list[psutil.Process]:
         """The postmaster and what it started."""

@@ -207,7 +207,7 @@ def endure_serving(fault: str, times: int, *, folder: Path, url: str, seed: int 
         server.wait()
         thread = threading.Thread(target=caller.run, daemon=True)
         thread.start()
-        while report.strikes < times and not caller.broken:
+        while report.strikes < times and time.monotonic() < report.until and not caller.broken:
             time.sleep(chooser.uniform(0.0, 4.0))
             _strike(server, chooser, report)
             report.searches = len(caller.words)
