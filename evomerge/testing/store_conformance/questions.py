@@ -108,9 +108,13 @@ class QuestionTests:
         }
         assert needed <= {info.name for info in store.queries()}
         for info in store.queries():
-            assert info.summary.endswith(".") and "search" in info.parameters
+            file = f"db/queries/{info.name}.sql"
+            sentence = f"{file} opens with a comment that says, in a sentence, what it answers"
+            assert info.summary.endswith("."), sentence
+            assert "search" in info.parameters, f"{file} takes :search (NULL: all searches)"
             everything = store.query(info.name, {})
-            assert everything[1] == store.query(info.name, {"search": held.id})[1] != []
+            alone = store.query(info.name, {"search": held.id})
+            assert everything[1] == alone[1] != [], f"{file}: without parameters, all there is"
             values = {"limit": "1", "split": "search", "base": "org/base", "task": ALPHA}
             narrow = {key: values[key] for key in info.parameters if key != "search"}
             assert 0 < len(store.query(info.name, narrow)[1]) <= len(everything[1])
