@@ -14,5 +14,5 @@ evomerge best --search example-1 --limit 3
 evomerge query baselines_vs_best -p search=example-1
 evomerge best --search example-1 --limit 1 --format yaml > best.yml
 evomerge merge best.yml merged                           # as mergekit-yaml would
-evomerge export example-1 winner                         # the same weights, with the search's model card
+evomerge export example-1 winner                         # who won on the validation documents; with a model card
 evomerge report example-1 --out report.html
