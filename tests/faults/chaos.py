@@ -164,7 +164,7 @@ class _Watch:
             self._report.recoveries.append(passed)
             self._struck_at = None
             self.next = time.monotonic() + self._chooser.uniform(0.0, 2.0)
-        assert passed < _PATIENCE, "the search did not go on"
+        assert passed < 3 * _PATIENCE, "the search did not go on"
 
 
 def _run(
@@ -238,8 +238,11 @@ def outlive_lease(victim: Victim, chooser: random.Random) -> None:
     assert first is not None
     first.send_signal(signal.SIGSTOP)
     store = open_store(victim.url)
-    before, deadline = _results(store, victim.search_id), time.monotonic() + _PATIENCE
-    again = time.monotonic() + _STUCK
+    before, deadline = _results(store, victim.search_id), time.monotonic() + 2 * _PATIENCE
+    again, awake = (
+        time.monotonic() + _STUCK,
+        0.05,
+    )  # longer each time: a busy machine is slow to wake it
     while _results(store, victim.search_id) == before:
         assert time.monotonic() < deadline, "nobody took over"
         assert victim.driver is not None
@@ -247,7 +250,7 @@ def outlive_lease(victim: Victim, chooser: random.Random) -> None:
             victim.start()  # as long as the lease stands, it is turned away
         if time.monotonic() > again:
             first.send_signal(signal.SIGCONT)
-            time.sleep(0.1)
+            time.sleep(awake := 2 * awake)
             first.send_signal(signal.SIGSTOP)
             before, again = _results(store, victim.search_id), time.monotonic() + _STUCK
         time.sleep(0.1)
