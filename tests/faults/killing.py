@@ -19,8 +19,6 @@ import psutil
 MARK = "EVOMERGE_TEST_MARK"
 ROOT = Path(__file__).parents[2]
 GUARDIAN = "guardian.py"
-ENGINE = ("VLLM::EngineCore", "VLLM::Worker")
-"""Where vLLM is processes of its own: with several ranks."""
 RUNNER = (sys.executable, "-m", "tests.faults.runner")
 
 
@@ -92,7 +90,7 @@ class Victim:
             return "gone"
         if self.driver is not None and process.pid == self.driver.pid:
             return "controller"
-        for name in ("_WorkerActor", *ENGINE, "raylet/raylet", "gcs_server", GUARDIAN):
+        for name in ("_WorkerActor", "raylet/raylet", "gcs_server", GUARDIAN):
             if name in line:
                 return name
         return "other Ray process"

@@ -11,7 +11,7 @@ from evomerge.service import check_search, make_dispatcher, run_search, submit_s
 from evomerge.spec import SearchSpec, load_spec
 from evomerge.store import open_store
 from tests.faults.chaos import scored_twice
-from tests.faults.killing import ENGINE, Victim, shared_memory
+from tests.faults.killing import Victim, shared_memory
 from tests.faults.test_kills import kill_until_finished
 from tests.support import history
 
@@ -47,30 +47,3 @@ def test_three_kills_of_a_live_engine_leave_the_undisturbed_history(tmp_path: Pa
     assert history(rough, search.id) == history(calm, undisturbed.id)
     assert scored_twice(rough, search.id) == []
     assert shared_memory() <= before
-
-
-@pytest.mark.slow
-@pytest.mark.engine
-@pytest.mark.timeout(3000)
-def test_an_engine_that_is_killed_under_its_worker_is_started_again_and_changes_no_history(
-    tmp_path: Path,
-) -> None:
-    """With two ranks vLLM is processes of its own: one of them is killed, the worker lives on."""
-    spec = _spec()
-    engine = spec.engine.model_copy(update={"tensor_parallel_size": 2})
-    budget = spec.budget.model_copy(update={"candidates": 8})
-    objective = spec.objective.model_copy(update={"limit": 20})
-    spec = spec.model_copy(update={"engine": engine, "budget": budget, "objective": objective})
-    histories = {}
-    for name, kills in (("rough", 2), ("calm", 0)):
-        store = open_store(str(tmp_path / f"{name}.db"))
-        search = submit_search(store, check_search(spec))
-        victim = Victim(store.url, search.id, mode="inline", log=tmp_path / f"{name}.log")
-        killed = kill_until_finished(
-            victim, store, kills, random.Random(3), longest=20.0, roles=ENGINE
-        )
-        print(f"{name}, killed: {dict(killed)}")
-        assert sum(killed.values()) == kills
-        assert scored_twice(store, search.id) == []
-        histories[name] = history(store, search.id)
-    assert histories["rough"] == histories["calm"]
