@@ -7,7 +7,7 @@ from evomerge.fitness import Fitness, Split
 from evomerge.limits import Limits
 from evomerge.spec import Budget
 from evomerge.store import Store
-from evomerge.store.types import EvaluationStatus, Origin
+from evomerge.store.types import EvaluationStatus, Origin, Wanted
 from evomerge.testing.store_conformance.samples import (
     Held,
     hold,
@@ -109,8 +109,13 @@ class RaceTests:
     def test_limits_overrule_the_file_until_they_are_replaced(self, store: Store) -> None:
         held = hold(store)
         assert store.limits(held.id) == Limits()
+        status = store.search(held.id).status
+        assert store.wanted(held.id) == Wanted(status, Limits(), None)
         for limits in (Limits(workers=3), Limits(budget=Budget(candidates=9, hours=2.5))):
             store.set_limits(held.id, limits)
             assert store.limits(held.id) == limits
+            assert store.wanted(held.id).limits == limits
         with pytest.raises(NotFoundError):
             store.set_limits("nowhere", Limits())
+        with pytest.raises(NotFoundError):
+            store.wanted("nowhere")
