@@ -28,6 +28,7 @@ from evomerge.spec import (
     WorkersSpec,
     load_preset,
 )
+from tests.docs.blocks import pages
 from tests.space.any_method import number_of_models
 from tests.space.families import index_of
 
@@ -148,7 +149,7 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     link = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
     broken = [
         f"{page.relative_to(ROOT)} → {target}"
-        for page in sorted(DOCS.rglob("*.md"))
+        for page in pages()
         for target in link.findall(page.read_text(encoding="utf-8"))
         if not (page.parent / target).exists()
     ]
