@@ -133,7 +133,7 @@ class Nodes:
         return 0
 
     def wait_for(self, count: int) -> None:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while self.alive() != count:
             assert time.monotonic() < deadline, f"{self.alive()} nodes, not {count}"
             time.sleep(0.3)

@@ -220,7 +220,7 @@ def kill_controller(victim: Victim, chooser: random.Random) -> None:
 def kill_worker(victim: Victim, chooser: random.Random) -> None:
     """SIGKILL of a Ray worker with its engine, as soon as there is one."""
     assert victim.driver is not None
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while not victim.kill(chooser, ("_WorkerActor",)):
         assert time.monotonic() < deadline, "no worker came"
         if victim.driver.poll() is not None:
