@@ -34,9 +34,10 @@ def make_plan(
     if machine is not None:
         speeds = gpu_speeds(planned.base, machine, spec.engine.tensor_parallel_size)
         return plan_search(planned, machine, speeds)
+    from evomerge.planning.memory import engine_dtype
     from evomerge.planning.probe import measure_speed
 
-    dtype = planned.base.dtype if spec.engine.dtype == "auto" else spec.engine.dtype
+    dtype = engine_dtype(spec, planned.base)
     threads = max(int(spec.workers.cpus), 1)
     found = measure_speed(planned.base, dtype, threads)
     noun = "thread" if threads == 1 else "threads"

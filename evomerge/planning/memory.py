@@ -52,9 +52,16 @@ def cache_bytes(base: ModelShape, size: int, tokens: int) -> float:
 
 
 def item_size(spec: SearchSpec, base: ModelShape) -> int:
-    """Bytes of an entry in the engine's dtype. vLLM's `auto` runs fp32 checkpoints in fp16 on GPUs alone."""
-    dtype = base.dtype if spec.engine.dtype == "auto" else spec.engine.dtype
-    return ITEM_SIZES.get(dtype, 2)
+    """Bytes of an entry in the engine's dtype."""
+    return ITEM_SIZES.get(engine_dtype(spec, base), 2)
+
+
+def engine_dtype(spec: SearchSpec, base: ModelShape) -> str:
+    """What the engine computes in; with `auto`, vLLM runs fp32 checkpoints in bf16 (seen in vLLM 0.32)."""
+    if spec.engine.dtype != "auto":
+        return spec.engine.dtype
+    halved = spec.engine.name == "vllm" and base.dtype == "float32"
+    return "bfloat16" if halved else base.dtype
 
 
 def per_device(spec: SearchSpec, memory: Memory, machine: Machine) -> float | None:

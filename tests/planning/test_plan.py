@@ -96,6 +96,14 @@ def test_what_does_not_fit_says_over_how_many_gpus_it_would(tmp_path):
     assert more.gpu_hours == pytest.approx(4 * more.worker_hours)
 
 
+def test_weights_are_counted_in_the_dtype_that_the_engine_takes(tmp_path):
+    single = {**SMALL, "dtype": "float32"}
+    auto = plan(tmp_path / "auto", single)
+    full = plan(tmp_path / "full", single, engine={"dtype": "float32"})
+    assert full.memory.weights == 2 * auto.memory.weights
+    assert full.memory.models == auto.memory.models
+
+
 def test_twice_the_documents_take_twice_the_forward_pass(tmp_path):
     one = plan(tmp_path / "one", MEDIUM)
     two = plan(tmp_path / "two", MEDIUM, sizes=dataclasses.replace(SIZES, documents=400))
