@@ -112,17 +112,18 @@ class Measured:
 
 
 def ratio(own: Value, reference: Value, *, turned: bool = False) -> Value | None:
-    """One score over another, or the other way round where more is worse; None where that divides by 0."""
+    """One score over another, or the other way round where more is worse; None where that divides by 0.
+
+    Draws are taken to first order (Cochran 1977, section 6.4): a reference near 0, of few documents, would
+    otherwise be 0 in some of them.
+    """
     above, below = (reference, own) if turned else (own, reference)
     if below.value == 0:
         return None
+    found = above.value / below.value
     if above.draws is None or below.draws is None:
-        return Value(above.value / below.value, None)
-    safe = np.where(below.draws == 0, np.nan, below.draws)
-    found: Floats = above.draws / safe
-    return Value(
-        above.value / below.value, np.where(np.isnan(found), above.value / below.value, found)
-    )
+        return Value(found, None)
+    return Value(found, found + (above.draws - found * below.draws) / below.value)
 
 
 def by_skill(values: Mapping[StudyTask, Value]) -> Value:

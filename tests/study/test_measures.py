@@ -33,6 +33,13 @@ def test_nothing_is_divided_by_zero():
     assert ratio(value(0.0), value(0.5), turned=True) is None
 
 
+def test_a_reference_near_zero_gives_a_wide_interval_and_no_endless_one():
+    found = ratio(value(0.3, 0.05), value(0.1, 0.05))
+    assert found.value == pytest.approx(3.0)
+    assert np.isfinite(found.draws).all()
+    assert found.draws.std() == pytest.approx(np.hypot(0.05, 3 * 0.05) / 0.1, rel=0.1)
+
+
 def test_a_ratio_of_two_scores_on_the_same_documents_is_surer_than_its_parts():
     shared = 0.05 * RNG.standard_normal(4000)
     one, other = Value(0.6, 0.6 + shared), Value(0.8, 0.8 + shared)
