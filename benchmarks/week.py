@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=10)
     parser.add_argument("--hours", type=float, default=168.0)
     parser.add_argument("--store", help="default: a new SQLite file that is removed in the end")
-    parser.add_argument("--bytes", type=float, default=500.0)
+    parser.add_argument("--bytes", type=float, default=1000.0)
     options = parser.parse_args()
     candidates = int(options.workers * options.hours * 60)
     with tempfile.TemporaryDirectory() as place:
