@@ -18,7 +18,7 @@ def main(file: Path) -> None:
     """Submit, watch, and print the winner's recipe as mergekit YAML."""
     with Client() as client:
         search = client.submit(file)
-        print(f"submitted: {search.search}, owner {search.owner}", file=sys.stderr)
+        print(f"submitted: {search.search} ({search.status})", file=sys.stderr)
         for state in client.watch(search.search):
             print(state.status, state.done, state.best_fitness, file=sys.stderr)
         (best,) = client.best(search=search.search, limit=1)
