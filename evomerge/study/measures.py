@@ -57,7 +57,11 @@ class Measured:
 
     def scores(self, row: Scored) -> Mapping[str, Estimate]:
         """Each task's score."""
-        return self._comparison.scores(self._places[id(row)])
+        return self._scores[self._places[id(row)]]
+
+    @cached_property
+    def _scores(self) -> list[dict[str, Estimate]]:
+        return [self._comparison.scores(place) for place in range(len(self._rows))]
 
     def of_cell(self, cell: CellResult, role: Role) -> Value | None:
         """One measure of a cell; None where it failed, or has no such tasks."""
