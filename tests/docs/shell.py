@@ -7,6 +7,7 @@ with our extras) what they name has to be there; of the rest, files of the repos
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import tomllib
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import typer.main
 from packaging.requirements import Requirement
@@ -107,19 +109,25 @@ def _program() -> Any:
 
 def evomerge_complaint(arguments: list[str]) -> str | None:
     """What the parser of `evomerge` says against these arguments; nothing is run."""
-    command, context = _program(), None
     try:
-        while True:
-            context = command.make_context(command.name, list(arguments), parent=context)
-            rest = [*context._protected_args, *context.args]
-            if not isinstance(command, TyperGroup) or not rest:
-                return None
-            _, command, arguments = command.resolve_command(context, rest)
+        with patch.dict(os.environ):  # some options set variables as soon as they are parsed
+            _parse(arguments)
+        return None
     except Exception as error:  # typer brings click's exceptions under names of its own
         said = getattr(error, "format_message", None)
         if said is None and type(error).__name__ != "Exit":
             raise
         return said() if said else None
+
+
+def _parse(arguments: list[str]) -> None:
+    command, context = _program(), None
+    while True:
+        context = command.make_context(command.name, list(arguments), parent=context)
+        rest = [*context._protected_args, *context.args]
+        if not isinstance(command, TyperGroup) or not rest:
+            return
+        _, command, arguments = command.resolve_command(context, rest)
 
 
 def _make_complaint(arguments: list[str]) -> str | None:

@@ -33,7 +33,9 @@ def run(store, search, listener=lambda event: None):
 
 @pytest.fixture
 def search(sqlite_url, tmp_path, monkeypatch):
-    monkeypatch.setattr(wishes, "_POLL_SECONDS", 0.0)  # a pause is heard of before the fake has ended
+    monkeypatch.setattr(
+        wishes, "_POLL_SECONDS", 0.0
+    )  # a pause is heard of before the fake has ended
     store = open_store(sqlite_url)
     yield store, submit_search(store, check_search(fake_spec(tmp_path)))
     store.close()
@@ -172,6 +174,17 @@ def test_a_sink_that_fails_is_given_up_and_the_search_goes_on(search, caplog):
     assert run(store, record, listener) is SearchStatus.FINISHED
     listener.close(finished=True)
     assert failing.told == 1
+
+
+def test_a_tracker_that_lets_nobody_in_does_not_stop_the_search(search, caplog):
+    class Shut(Failing):
+        def open(self, run):
+            raise PermissionError("no API key")
+
+    store, record = search
+    listener = SinkListener(Shut(), record)
+    assert "no API key" in caplog.text
+    assert run(store, record, listener) is SearchStatus.FINISHED
 
 
 @pytest.mark.parametrize(

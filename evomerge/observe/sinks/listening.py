@@ -2,12 +2,12 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from evomerge.controller.events import Event, Scored
 from evomerge.fitness import Split
-from evomerge.observe.sinks.base import MARK, Run, Sink
+from evomerge.observe.sinks.base import MARK, Known, Run, Sink
 from evomerge.store.types import EvaluationRecord, EvaluationStatus, SearchRecord
 
 _log = logging.getLogger("evomerge.observe")
@@ -24,8 +24,9 @@ class SinkListener:
     def __init__(self, sink: Sink, search: SearchRecord) -> None:
         self._sink: Sink | None = sink
         self._best = -math.inf
+        self._known: Known | None = None
         settings = dict(flat(search.spec.model_dump(mode="json")))
-        self._known = sink.open(Run(search.id, search.name, settings))
+        self._tell(lambda sink: self._open(sink, Run(search.id, search.name, settings)))
 
     def __call__(self, event: Event) -> None:
         """The listener."""
@@ -48,7 +49,10 @@ class SinkListener:
         self._tell(lambda sink: sink.close(finished=finished))
         self._sink = None
 
-    def _tell(self, what: Any) -> None:
+    def _open(self, sink: Sink, run: Run) -> None:
+        self._known = sink.open(run)
+
+    def _tell(self, what: Callable[[Sink], None]) -> None:
         if self._sink is None:
             return
         try:
