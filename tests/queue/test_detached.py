@@ -32,7 +32,8 @@ def failed(place: Place, search_id: str) -> bool:
 
 @pytest.fixture
 def checked(tmp_path) -> PreflightReport:
-    return check_search(fake_spec(tmp_path / "models", budget={"candidates": 6}), here=False)
+    # Long enough to be struck: a wish is heard within a second.
+    return check_search(fake_spec(tmp_path / "models", budget={"candidates": 40}), here=False)
 
 
 def test_searches_run_as_actors_of_the_cluster_and_need_no_server_to_go_on(

@@ -15,7 +15,7 @@ from evomerge.evaluation import make_evaluator
 from evomerge.queue import scheduler
 from evomerge.queue.service import cancel_queued, pause_queued, resume_queued
 from evomerge.service import cancel_search, run_search, submit_search
-from evomerge.spec import EngineSpec
+from evomerge.spec import Budget, EngineSpec
 from evomerge.store.access import OwnerLimits
 from evomerge.store.types import SearchStatus
 from evomerge.worker import Worker
@@ -137,7 +137,7 @@ def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(local_place):
 
 
 def test_a_running_search_pauses_and_goes_on(local_place):
-    search = local_place.submit(changes=SLOW)
+    search = local_place.submit(changes={**SLOW, "budget": Budget(candidates=20)})
     local_place.server().start()
     wait_until(lambda: local_place.store.progress(search).candidates > 3)
     pause_queued(local_place.store, search, "ada")

@@ -27,6 +27,13 @@ def range_of(parameter: Parameter) -> tuple[float, float]:
     return (max(low, 0.01) if parameter.name == "weight" else low, high)
 
 
+def suits(parameter: Parameter, others: list[Parameter]) -> bool:
+    """Whether all of the others take the ends of its range."""
+    if parameter.kind in {"choice", "bool"}:
+        return True
+    return all(other.accepts(end) for other in others for end in range_of(parameter))
+
+
 @st.composite
 def searched(draw: st.DrawFn, parameter: Parameter, own: bool) -> Range | Choice:
     """A range or a choice of what the parameter takes; `own`: it may differ between models."""
@@ -48,7 +55,8 @@ def parameters(draw: st.DrawFn, methods: list[Method]) -> dict[str, Range | Choi
     for name, same in declared.items():
         if name in ALWAYS or any(p.required for p in same) or draw(st.booleans()):
             # In a mixture a range must suit all: DELLA's are the narrowest.
-            narrow = max(same, key=lambda p: (p.search or (0, 9))[0])
+            fitting = [p for p in same if suits(p, same)] or same
+            narrow = max(fitting, key=lambda p: (p.search or (0, 9))[0])
             shared = tuple(o for o in narrow.choices if all(o in p.choices for p in same))
             narrow = replace(narrow, choices=shared)
             found[name] = draw(searched(narrow, all(p.per_model for p in same)))
