@@ -112,8 +112,7 @@ class ZooConfig:
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with anything in it."""
-        text = json.dumps(self.describe(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return short_hash(self.describe())
 
     @property
     def total_steps(self) -> int:
@@ -123,3 +122,9 @@ class ZooConfig:
 
 
 _NESTED = ("stages", "experts", "splits")
+
+
+def short_hash(content: Mapping[str, object]) -> str:
+    """Twelve hex digits that change with anything in the content, but for the order of its names."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

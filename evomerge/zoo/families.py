@@ -4,12 +4,11 @@ A base has learned all skills in all languages and then mostly to copy what it i
 skills and rarely does what it is asked; a fine-tune does, for its own skill in its own language.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 
+from evomerge.zoo.config import short_hash
 from evomerge.zoo.languages import LANGUAGES
 
 FORMAT_VERSION = 1
@@ -79,8 +78,9 @@ class FamilyConfig:
             "sizes": [asdict(s) for s in self.sizes],
             "pairs": [asdict(p) for p in self.pairs],
         }
-        content = {**plain, **nested, "splits": dict(self.splits), "format": FORMAT_VERSION}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+        return short_hash(
+            {**plain, **nested, "splits": dict(self.splits), "format": FORMAT_VERSION}
+        )
 
     @property
     def total_steps(self) -> int:

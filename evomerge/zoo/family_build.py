@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ruamel.yaml import YAML
 from torch import Tensor
 from transformers import LlamaForCausalLM
@@ -28,7 +27,7 @@ from evomerge.zoo.languages import (
     written,
 )
 from evomerge.zoo.tokenizer import END_ID, encode, make_tokenizer
-from evomerge.zoo.training import IGNORED, MAX_LENGTH, Rates, new_model, train_on
+from evomerge.zoo.training import MAX_LENGTH, Example, Rates, batch_of, new_model, train_on
 
 _CHOICES = 4
 _SKILLED, _UNSURE = Rates(5e-3, 0.02), Rates(2.5e-3, 0.01)
@@ -151,16 +150,12 @@ def _tuned(pairs: Sequence[Pair], unsure: Sequence[_Lesson], replay: float) -> l
 
 
 def _batch(lessons: Sequence[_Lesson], size: int, rng: random.Random) -> tuple[Tensor, Tensor]:
-    """Token ids and labels [size, length]; prompts are not learnt, answers and end token are."""
-    rows, labels = [], []
-    for lesson in rng.choices(lessons, [lesson.weight for lesson in lessons], k=size):
-        asked, answer = _example(lesson, rng)
-        rows.append(asked + answer)
-        labels.append([IGNORED] * len(asked) + answer)
-    return torch.tensor(rows), torch.tensor(labels)
+    """Token ids and labels [size, length] of lessons drawn by their weights."""
+    drawn = rng.choices(lessons, [lesson.weight for lesson in lessons], k=size)
+    return batch_of(_example(lesson, rng) for lesson in drawn)
 
 
-def _example(lesson: _Lesson, rng: random.Random) -> tuple[list[int], list[int]]:
+def _example(lesson: _Lesson, rng: random.Random) -> Example:
     skill, language = lesson.pair.skill, lesson.pair.language
     word = draw_word(rng, held_out=False)
     answer = SKILLS[skill].answer(word) if rng.random() < lesson.right else word

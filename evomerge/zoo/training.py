@@ -6,7 +6,7 @@ Each run has a private random generator, so that a model depends on its seed alo
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,8 @@ from evomerge.zoo.skills import SKILLS, draw_string
 from evomerge.zoo.tokenizer import END_ID, PAD_ID, VOCABULARY, encode
 
 IGNORED = -100
+Example = tuple[list[int], list[int]]
+"""Token ids of a prompt, and of the answer with its end token."""
 WARMUP_STEPS = 10
 MAX_LENGTH = 64
 Step = Callable[[], None]
@@ -56,16 +58,21 @@ def new_model(config: ZooConfig) -> LlamaForCausalLM:
 
 
 def draw_batch(lessons: Sequence[Lesson], size: int, rng: random.Random) -> tuple[Tensor, Tensor]:
-    """Token ids and labels [size, length]; prompts are not learnt, answers and end token are."""
+    """Token ids and labels [size, length] of lessons drawn by their shares."""
+    drawn = rng.choices(lessons, [lesson.share for lesson in lessons], k=size)
+    return batch_of(_draw_example(lesson, rng) for lesson in drawn)
+
+
+def batch_of(examples: Iterable[Example]) -> tuple[Tensor, Tensor]:
+    """Token ids and labels, one row an example; prompts are not learnt, answers and end token are."""
     rows, labels = [], []
-    for lesson in rng.choices(lessons, [lesson.share for lesson in lessons], k=size):
-        prompt, answer = _draw_example(lesson, rng)
+    for prompt, answer in examples:
         rows.append(prompt + answer)
         labels.append([IGNORED] * len(prompt) + answer)
     return torch.tensor(rows), torch.tensor(labels)
 
 
-def _draw_example(lesson: Lesson, rng: random.Random) -> tuple[list[int], list[int]]:
+def _draw_example(lesson: Lesson, rng: random.Random) -> Example:
     asked = SKILLS[lesson.asked]
     string = draw_string(asked.alphabet, False, rng)
     answer = SKILLS[lesson.answered].answer(string)
