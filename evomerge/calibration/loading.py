@@ -10,6 +10,7 @@ from torch import Tensor
 
 from evomerge.calibration.slots import Slot, find_slots
 from evomerge.errors import CheckpointError, EngineError
+from evomerge.vocabulary import load_tokenizer
 
 _CLASSIFIER = "ForSequenceClassification"
 
@@ -60,7 +61,7 @@ def load_model(
     slots, lost = find_slots(model, stored)
     _overwrite(model, slots, changed)
     classifier = _CLASSIFIER in type(model).__name__
-    return Loaded(model, _load_tokenizer(tokenizer), slots, tuple(lost), classifier)
+    return Loaded(model, load_tokenizer(tokenizer), slots, tuple(lost), classifier)
 
 
 def _load(folder: Path, architecture: str | None) -> torch.nn.Module:
@@ -85,19 +86,6 @@ def _load(folder: Path, architecture: str | None) -> torch.nn.Module:
         ) from error
     found: torch.nn.Module = model
     return found
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    try:
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # transformers raises anything here
-        raise CheckpointError(
-            f"its tokenizer cannot be loaded: {str(error).strip().splitlines()[0]}",
-            where=str(folder),
-            remedy="save the tokenizer with its tokenizer.json beside the weights",
-        ) from error
 
 
 @torch.no_grad()

@@ -101,7 +101,7 @@ def complete(recipe: Recipe) -> Recipe:
     """
     from evomerge.hub import model_folders
     from evomerge.merging.indexes import read_model
-    from evomerge.merging.vocabulary import vocabulary_of
+    from evomerge.vocabulary import vocabulary_of
 
     names = recipe.all_models()
     folders = model_folders(names)

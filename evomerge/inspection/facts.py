@@ -6,8 +6,8 @@ from typing import Any
 from evomerge.inspection.types import AdapterFacts, ModelFacts
 from evomerge.layout import CheckpointIndex
 from evomerge.merging.lora import changes_of
-from evomerge.merging.vocabulary import Vocabulary, how_they_differ, vocabulary_of
 from evomerge.preflight.models import compare
+from evomerge.vocabulary import Vocabulary, how_they_differ, vocabulary_of
 
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _TORCH = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}

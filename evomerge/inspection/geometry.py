@@ -16,7 +16,7 @@ from evomerge.inspection.measure import (
 from evomerge.inspection.types import Geometry, Pair, Region
 from evomerge.layout import KINDS, layer_of
 from evomerge.merging.opening import OpenModels
-from evomerge.merging.vocabulary import Tokens
+from evomerge.vocabulary import Tokens
 
 DENSITY = 0.2
 """What TIES trims task vectors to in its paper (Yadav et al. 2023): the top 20 %."""

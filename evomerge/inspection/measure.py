@@ -20,7 +20,7 @@ from evomerge.layout import kind_of, layer_of
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.kernels import Cut
 from evomerge.merging.measure import Delta
-from evomerge.merging.vocabulary import Tokens
+from evomerge.vocabulary import Tokens
 
 _CHUNK = 1 << 18
 """Entries at a time: counts of so many are exact in fp32."""

@@ -15,8 +15,8 @@ from evomerge.merging.indexes import tokenizer_folder
 from evomerge.merging.opening import OpenModels
 from evomerge.merging.rows import plan_rows
 from evomerge.merging.tokenizer import OutputTokenizer, make_tokenizer, special_beyond
-from evomerge.merging.vocabulary import Vocabulary, how_they_differ, read_tokens
 from evomerge.recipe import Recipe, Tokenizer
+from evomerge.vocabulary import Vocabulary, how_they_differ, read_tokens
 
 Notify = Callable[[str], None]
 

@@ -11,7 +11,7 @@ from evomerge.merging.adapted import AdaptedCheckpoint
 from evomerge.merging.adapter import read_adapter
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.indexes import Folders, check_layers, check_plain, folders_of
-from evomerge.merging.vocabulary import Vocabulary, vocabulary_of
+from evomerge.vocabulary import Vocabulary, vocabulary_of
 
 
 class OpenModels(Mapping[str, Checkpoint]):

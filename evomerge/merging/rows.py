@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.errors import RecipeError, did_you_mean
-from evomerge.merging.vocabulary import Tokens, Vocabulary
 from evomerge.recipe import Token
+from evomerge.vocabulary import Tokens, Vocabulary
 
 LACKING = -1
 ZERO, AVERAGE, PADDING = -1, -2, -3

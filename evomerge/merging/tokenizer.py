@@ -9,14 +9,14 @@ from typing import Any
 from evomerge.errors import CheckpointError, RecipeError
 from evomerge.headers import load_json
 from evomerge.layout import TOKENIZER_FILES
-from evomerge.merging.vocabulary import (
+from evomerge.merging.writer import copy_side_files, write_json
+from evomerge.vocabulary import (
     Tokens,
     Vocabulary,
     load_tokenizer,
     read_tokenizer,
     read_tokens,
 )
-from evomerge.merging.writer import copy_side_files, write_json
 
 _STALE = (
     "tokenizer.model",

@@ -63,7 +63,7 @@ def counted_workloads(objective: Objective, tokenizer: Path) -> dict[Split, Work
 
 def token_counter(folder: Path) -> Count:
     """Counts tokens as the tokenizer in `folder` does; each text once."""
-    from evomerge.merging.vocabulary import load_tokenizer
+    from evomerge.vocabulary import load_tokenizer
 
     tokenizer = load_tokenizer(folder)
     known: dict[str, int] = {}

@@ -14,7 +14,6 @@ from evomerge.layout import CheckpointIndex
 from evomerge.merging.finite import ensure_finite
 from evomerge.merging.statistics import StatisticsCache
 from evomerge.merging.validate import find_problems
-from evomerge.merging.vocabulary import has_tokenizer
 from evomerge.methods import get_method
 from evomerge.preflight.fingerprint import digest, fingerprint, scope
 from evomerge.preflight.machine import check_machine, package_versions
@@ -22,6 +21,7 @@ from evomerge.preflight.models import compare, read_models, vocabulary_notes
 from evomerge.space import SearchSpace
 from evomerge.spec import SearchSpec
 from evomerge.staging import MODEL
+from evomerge.vocabulary import has_tokenizer
 
 
 @dataclass(frozen=True)

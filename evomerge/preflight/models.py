@@ -7,7 +7,7 @@ from evomerge.errors import CheckpointError
 from evomerge.hub import model_folders
 from evomerge.layout import CheckpointIndex, kind_of
 from evomerge.merging.indexes import read_model
-from evomerge.merging.vocabulary import Vocabulary, how_they_differ, vocabulary_of
+from evomerge.vocabulary import Vocabulary, how_they_differ, vocabulary_of
 
 _SHOWN = 3
 

@@ -13,6 +13,7 @@ from evomerge.recipe import Recipe, Source, constant
 from evomerge.study.plan import Cell
 from evomerge.study.recipes import default_recipe
 from evomerge.study.records import Choice, Spent
+from evomerge.vocabulary import load_tokenizer
 
 _WINNER, _MODEL, _CONFIG = "begin", "model", "config.yml"
 
@@ -78,9 +79,7 @@ def _spent(cell: Cell, recipe: Recipe, learned: Learned) -> Spent:
 
 def _tokens(texts: CalibrationSet, model: str, base: str) -> float:
     """Of a model's average text."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(local_folder(base))
+    tokenizer = load_tokenizer(local_folder(base))
     counts = [len(tokenizer(one.prompt + one.text)["input_ids"]) for one in texts.of(model)]
     return sum(min(count, texts.max_length) for count in counts) / len(counts)
 
