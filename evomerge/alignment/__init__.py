@@ -5,5 +5,6 @@ transformers   those of a transformer, from the names of its tensors; `resnets` 
 permute        tensors in another order of units
 weights        matching by weights; `activations` by what the units answer
 widths         partial merges: which units become one, which stay two (PLeaS)
+allocation     which groups stay apart under a budget (PLeaS)
 squares        the merged weights that answer most like both networks (PLeaS)
 """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from evomerge.alignment.activations import answer_scores, match_activations
+from evomerge.alignment.allocation import allocate, cost_terms, whole_widths
 from evomerge.alignment.groups import Group, all_groups
 from evomerge.alignment.permute import Order, Permuter
 from evomerge.alignment.squares import blend, solve
@@ -23,7 +24,7 @@ from evomerge.alignment.widths import Roles, Widening, roles_of, within_budget
 from evomerge.merging.checkpoint import Checkpoint
 from evomerge.merging.rebuilt import RebuiltCheckpoint, Request, index_of
 from evomerge.merging.reordered import check_alike, groups_of, matched, read
-from evomerge.merging.widened import alike, grows, room_for, widened_config
+from evomerge.merging.widened import alike, grows, room_for, widened_config, widths_of
 
 Answers = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -122,20 +123,43 @@ class _Merger:
         growing = [group for group in self.groups if group.kind in {"mlp", "heads"}]
         budget = float(self.values["budget"])
         if budget > 0:
-            able = [group.name for group in growing if grows(self.one.index.config, group)]
-            shapes = {name: info.shape for name, info in self.one.index.tensors.items()}
-            return within_budget(
-                budget,
-                lambda share: self._apart(dict.fromkeys(able, share)),
-                self.groups,
-                shapes,
-            )
+            able = [group for group in growing if grows(self.one.index.config, group)]
+            return self._within(max(budget, 1.0), able)
         layers = self.one.index.num_layers
         ratios = {
             group.name: float(self.request.in_layer("ratio", group.name, layers))
             for group in growing
         }
         return self._apart(ratios)
+
+    def _within(self, budget: float, able: Sequence[Group]) -> Mapping[str, Roles]:
+        """What stays apart for at most `budget` times one network's parameters."""
+        shapes = {name: info.shape for name, info in self.one.index.tensors.items()}
+        if self.values["allocation"] == "even":
+            names = [group.name for group in able]
+            return within_budget(
+                budget, lambda share: self._apart(dict.fromkeys(names, share)), self.groups, shapes
+            )
+        kinds = {group.name: alike(group.name) for group in able}
+        levels = {
+            kinds[g.name]: [n / g.size - 1.0 for n in widths_of(self.one.index.config, g)]
+            for g in able
+        }
+        terms, weights = cost_terms(self.groups, shapes, kinds), self._weights(able)
+        ratios = allocate(terms, weights, budget).ratios
+        ratios = whole_widths(ratios, levels, terms, weights, budget)
+        return self._apart({name: ratios[kind] for name, kind in kinds.items()})
+
+    def _weights(self, able: Sequence[Group]) -> dict[str, float]:
+        """What is gained by keeping groups apart that share a width: importance, or their misfit."""
+        cosines, layers = self.values["matching"] != "activations", self.one.index.num_layers
+        found: dict[str, float] = {}
+        for group in able:
+            own = float(self.request.in_layer("importance", group.name, layers))
+            if own == 0:
+                own = float(np.mean(float(cosines) - self.scores[group.name]))
+            found[alike(group.name)] = found.get(alike(group.name), 0.0) + own
+        return found
 
     def _apart(self, ratios: Mapping[str, float]) -> dict[str, Roles]:
         """Roles of groups of which at least these shares stay apart: as many as fill a width."""

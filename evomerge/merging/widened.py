@@ -42,6 +42,12 @@ def room_for(config: Mapping[str, Any], group: Group, size: int) -> int:
     return next(fitting, size)
 
 
+def widths_of(config: Mapping[str, Any], group: Group) -> list[int]:
+    """The numbers of units that a config can say, from what the group has to twice as many."""
+    sizes = range(group.size, 2 * group.size + 1)
+    return [size for size in sizes if size == group.size or room_for(config, group, size) == size]
+
+
 def widened_config(
     config: Mapping[str, Any], groups: Sequence[Group], roles: Mapping[str, Roles]
 ) -> dict[str, Any]:

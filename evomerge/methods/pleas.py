@@ -33,12 +33,29 @@ PLEAS = Method(
         ),
         Parameter(
             "budget",
-            "parameters of the merged network, at most so many times one's: then the ratio is the "
-            "largest that fits; 0: the ratio holds",
+            "parameters of the merged network, at most so many times one's: ratios are then chosen, and "
+            "`ratio` is not read; 0: `ratio` holds",
             0.0,
             low=0.0,
             high=2.0,
             resizes=True,
+        ),
+        Parameter(
+            "allocation",
+            "of a budget: by the `programme` that shares it out by `importance` (the paper), or the same "
+            "ratio for all groups (`even`)",
+            "programme",
+            kind="choice",
+            choices=("programme", "even"),
+        ),
+        Parameter(
+            "importance",
+            "how much a group matters to the programme; rules see the groups' names; 0: as much as its "
+            "units misfit, on average",
+            0.0,
+            low=0.0,
+            search=(0.1, 10.0),
+            scale="log",
         ),
         Parameter(
             "matching",

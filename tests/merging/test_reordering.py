@@ -180,6 +180,26 @@ def test_a_budget_bounds_the_size(tmp_path):
     assert 1.1 < size / before <= 1.31
 
 
+@pytest.mark.parametrize("favoured", ["mlp", "heads"])
+def test_a_budget_goes_to_the_groups_that_matter(favoured, tmp_path):
+    make("llama", tmp_path / "one", 1)
+    make("llama", tmp_path / "two", 2)
+    rules = f"[{{filter: {favoured}, value: 10}}, {{value: 0.01}}]"
+    out = merged(tmp_path, pleas(0, f", budget: 1.4, importance: {rules}"))
+    config = json.loads((out / "config.json").read_text())
+    grown = config["intermediate_size"] / 20, config["num_key_value_heads"] / 2
+    assert (grown[0] > 1.5) == (favoured == "mlp")
+    assert (grown[1] > 1.5) == (favoured == "heads")
+
+
+def test_the_same_ratio_for_all_groups_is_a_variant(tmp_path):
+    make("llama", tmp_path / "one", 1)
+    make("llama", tmp_path / "two", 2)
+    out = merged(tmp_path, pleas(0, ", budget: 2, allocation: even"))
+    config = json.loads((out / "config.json").read_text())
+    assert (config["intermediate_size"], config["num_key_value_heads"]) == (40, 4)
+
+
 def test_heads_of_gpt2_cannot_be_widened_and_the_error_says_what_to_write(tmp_path):
     make("gpt2", tmp_path / "one", 1)
     make("gpt2", tmp_path / "two", 2)
