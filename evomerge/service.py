@@ -88,11 +88,13 @@ def make_dispatcher(
     *,
     inline: bool = False,
     versions: Mapping[str, str] | None = None,
+    resumed: bool = False,
 ) -> Dispatcher:
     """Workers on Ray (local, or the cluster at `address`), or one in this process.
 
     Args:
         versions: that the search was submitted with; workers compare their models with those in it.
+        resumed: the search has had workers; see `RayDispatcher`.
     """
     if inline:
         from evomerge.evaluation import make_evaluator
@@ -100,7 +102,7 @@ def make_dispatcher(
         return InlineDispatcher(Worker(open_store(store_url), lambda: make_evaluator(spec)))
     from evomerge.dispatch.ray_pool import RayDispatcher
 
-    return RayDispatcher(spec, store_url, address, prints_in(versions or {}))
+    return RayDispatcher(spec, store_url, address, prints_in(versions or {}), resumed=resumed)
 
 
 def run_search(

@@ -18,11 +18,14 @@ from evomerge.cli.options import (
     ServerOption,
     SinkOption,
     StoreOption,
+    use_sinks,
 )
 from evomerge.cli.output import Format, note, print_json, stderr
 from evomerge.errors import Problems, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evomerge.spec import SearchSpec
     from evomerge.store import SQLStore
     from evomerge.store.types import SearchRecord
@@ -46,6 +49,7 @@ def run(
     from evomerge.service import check_search, submit_search
     from evomerge.spec import load_spec
 
+    use_sinks(sink)
     with checking():
         checked = check_search(load_spec(file), store, here=address is None)
     _say(checked.notes)
@@ -81,6 +85,13 @@ def submit(
             where="submit",
             remedy="name --server URL or --address HOST:PORT",
         )
+    use_sinks(sink)
+    _submit_to_cluster(file, address, store, search_id, format)
+
+
+def _submit_to_cluster(
+    file: Path, address: str, store: str | None, search_id: str | None, format: Format
+) -> None:
     from evomerge.cli.stores import store_at
     from evomerge.dispatch.connection import connect
     from evomerge.service import check_search, submit_detached, submit_search
@@ -144,6 +155,7 @@ def resume(
     from evomerge.cli.stores import store_at
     from evomerge.service import check_unchanged
 
+    use_sinks(sink)
     with store_at(store) as opened:
         record = opened.search(search)
         with checking():
@@ -200,7 +212,10 @@ def drive(
     from evomerge.store.types import SearchStatus
 
     dispatcher = make_dispatcher(
-        search.spec, store.url, address, inline=inline, versions=search.versions
+        *(search.spec, store.url, address),
+        inline=inline,
+        versions=search.versions,
+        resumed=store.progress(search.id).candidates > 0,
     )
     try:
         with (

@@ -14,6 +14,17 @@ from evomerge.errors import ResourceError
 NAMESPACE = "evomerge"
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Recipes and results are small: the weights never pass through Ray's object store."""
+_SETTINGS = {
+    # A lost head is noticed in seconds instead of a minute.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+_QUIET: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "log_to_driver": False,
+    "logging_level": "error",
+}
 _REMEDIES = (
     (
         "version mismatch",
@@ -34,35 +45,32 @@ def connect(address: str | None, cpus: float | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    # A lost head is noticed in seconds instead of a minute.
-    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    common: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "log_to_driver": False,
-        "logging_level": "error",
-    }
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         if address is not None:
             _probe(address)
-            ray.init(address=address, **common)
+            ray.init(address=address, **_QUIET)
         else:
-            # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
-            ray.init(
-                address="local",
-                _temp_dir=str(guarded_folder(Path(get_default_system_temp_dir()))),
-                include_dashboard=False,
-                num_cpus=max(int(cpus or 0), os.cpu_count() or 1),
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **common,
-            )
+            _start_local(cpus)
     except Exception as error:  # Ray raises a bare Exception where a node does not come up
         raise ResourceError(
             f"no Ray cluster can be used ({' '.join(str(error).split())[:300]})",
             where=f"--address {address}" if address else "local Ray",
             remedy=_remedy(str(error)),
         ) from error
+
+
+def _start_local(cpus: float | None) -> None:
+    # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
+    ray.init(
+        address="local",
+        _temp_dir=str(guarded_folder(Path(get_default_system_temp_dir()))),
+        include_dashboard=False,
+        num_cpus=max(int(cpus or 0), os.cpu_count() or 1),
+        object_store_memory=_OBJECT_STORE_BYTES,
+        **_QUIET,
+    )
 
 
 def _remedy(problem: str) -> str:
@@ -78,6 +86,12 @@ def _remedy(problem: str) -> str:
 
 def _probe(address: str) -> None:
     """Raise OSError where nothing listens: Ray itself would wait, and then end this process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    place = address.removeprefix("ray://")
+    if place.rpartition(":")[2].isdigit() and ":" in place:
+        reach(place, seconds=10)
+
+
+def reach(place: str, seconds: float) -> None:
+    """Raise OSError where nothing listens at HOST:PORT, ValueError where that is no such thing."""
+    host, _, port = place.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()

@@ -60,7 +60,8 @@ def _run_to_its_end(store_url: str, search_id: str) -> None:
         configure_logs()
     store = open_store(store_url)
     search = store.search(search_id)
-    dispatcher = RayDispatcher(search.spec, store_url, prints=prints_in(search.versions))
+    prints, resumed = prints_in(search.versions), store.progress(search_id).candidates > 0
+    dispatcher = RayDispatcher(search.spec, store_url, prints=prints, resumed=resumed)
     deadline = time.monotonic() + _LEASE_PATIENCE
     try:
         while True:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ray._common.utils import get_default_system_temp_dir
 
+from evomerge.dispatch.connection import reach
+
 DASHBOARD_PORT = 8265
 _OPEN, _CLOSED, _NOBODY = 10, 11, 12
 """Exit codes of the stranger."""
@@ -78,13 +80,10 @@ def dashboard(url: str) -> Door:
 
 
 def _knock(address: str) -> int:
-    import socket
-
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+        reach(address, _SECONDS)
     except (OSError, ValueError):
         return _NOBODY
     try:

@@ -62,6 +62,8 @@ class RayDispatcher:
         store_url: a URL that every node can reach.
         address: an existing cluster; None starts a local Ray that ends with this process.
         prints: fingerprints of the models, by part, where they are known.
+        resumed: the search had workers before, so that a node with room for one which is missing now
+            is waited for, and not taken for a mistake.
     """
 
     def __init__(
@@ -70,8 +72,11 @@ class RayDispatcher:
         store_url: str,
         address: str | None = None,
         prints: Mapping[str, str] | None = None,
+        *,
+        resumed: bool = False,
     ) -> None:
         self._spec, self._store_url, self._address = spec, store_url, address
+        self._may_come = resumed or spec.workers.autoscale
         self._terms = Terms(__version__, prints or {})
         self._pool: list[_Slot] = []
         self._names = count(1)
@@ -91,7 +96,8 @@ class RayDispatcher:
         have to grow first. Later ones, and what goes wrong with them, are for `wait`."""
         needs = self._spec.workers
         connect(self._address, needs.max * needs.cpus)
-        placing.check_fits(needs)
+        if not self._may_come:
+            placing.check_fits(needs)
         self._wanted = needs.max
         self._pool = [self._spawn(_Slot(self._name())) for _ in range(needs.max)]
         deadline = time.monotonic() + _PATIENCE_AT_START

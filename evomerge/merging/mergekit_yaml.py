@@ -4,6 +4,7 @@ The grammar is in `yaml_reader`, for people in `docs/recipes.md`. Torch-free.
 """
 
 import io
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,14 @@ def read_document(reader: Reader, document: Any) -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as mergekit YAML; `parse_recipe` gives the same recipe back."""
-    return dump_config(to_config(recipe))
+    return _dump(recipe.canonical_json())
+
+
+@lru_cache(maxsize=1024)
+def _dump(recipe_json: str) -> str:
+    """Kept, because writing YAML takes a hundred times as long as reading JSON, and lists of the best
+    recipes, asked for again and again, hardly change."""
+    return dump_config(to_config(Recipe.model_validate_json(recipe_json)))
 
 
 def dump_config(config: Any) -> str:

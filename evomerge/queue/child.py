@@ -64,9 +64,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(store: SQLStore, search: SearchRecord, *, inline: bool) -> None:
-    if store.candidates(search.id):
+    resumed = store.progress(search.id).candidates > 0
+    if resumed:
         check_unchanged(search)
-    dispatcher = make_dispatcher(search.spec, store.url, inline=inline, versions=search.versions)
+    dispatcher = make_dispatcher(
+        search.spec, store.url, inline=inline, versions=search.versions, resumed=resumed
+    )
     try:
         run_search(store, search.id, dispatcher, SearchLog(store, search.id), STARTABLE)
     finally:

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from evomerge.controller.events import Scored
+from evomerge.dispatch import ray_pool
 from evomerge.dispatch.connection import connect
 from evomerge.dispatch.ray_pool import RayDispatcher
 from evomerge.errors import ResourceError
@@ -72,6 +73,14 @@ def test_more_than_the_cluster_has_is_refused_with_a_remedy(tmp_path):
     spec = fake_spec(tmp_path, workers={"cpus": 4096})
     with pytest.raises(ResourceError, match="4096 CPU"):
         RayDispatcher(spec, "unused").start()
+
+
+def test_a_search_that_had_workers_waits_for_the_node_that_is_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_pool, "_PATIENCE_AT_START", 1.0)
+    dispatcher = RayDispatcher(fake_spec(tmp_path, workers={"cpus": 4096}), "unused", resumed=True)
+    assert dispatcher.start() == {}
+    assert dispatcher.slots == 0
+    dispatcher.close()
 
 
 def test_workers_come_and_go_while_a_search_runs(tmp_path):
