@@ -11,6 +11,7 @@ import numpy as np
 from cmaes import CatCMAwM
 
 from evomerge.space import Genome
+from evomerge.strategy.box import off_the_walls
 from evomerge.strategy.cells import Cells
 from evomerge.strategy.generational import Draw, follow, shorten
 
@@ -54,7 +55,7 @@ class CatCMADistribution:
                 z_space=middles or None,
                 c_space=cells.counts[self._c].tolist() or None,
                 population_size=population_size,
-                mean=np.clip(self._start[normal], 0.02, 0.98) if len(normal) else None,
+                mean=off_the_walls(self._start[normal]) if len(normal) else None,
                 sigma=sigma0,
                 cov=np.eye(len(normal)) if len(normal) else None,
                 cat_param=self._shares() if len(self._c) else None,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from evomerge.space import Genome
-from evomerge.strategy.cells import CELL_SPREAD, Cells
+from evomerge.strategy.box import Box, off_the_walls
+from evomerge.strategy.cells import Cells
 from evomerge.strategy.generational import Draw, follow
 from evomerge.strategy.leaving_out import leaving_out
 
@@ -44,10 +45,7 @@ class CMADistribution:
         diagonal: bool = False,
     ) -> None:
         self._cells, self._generator = cells, generator
-        self._padded = cells.dimension == 1
-        # cma refuses one dimension: a second gene that changes nothing is carried along.
-        inside = np.clip(self._pad(start), 0.02, 0.98)
-        spread = CELL_SPREAD / np.where(cells.discrete, cells.counts, np.inf)
+        self._box = Box(cells)
         options = {
             "bounds": [0.0, 1.0],
             "seed": np.nan,
@@ -56,10 +54,11 @@ class CMADistribution:
             "maxiter": np.inf,
             "maxfevals": np.inf,
             "CMA_diagonal": diagonal,
-            "minstd": np.append(spread, 0.0) if self._padded else spread,
+            "minstd": self._box.least_spread_P,
         }
         if population_size is not None:
             options["popsize"] = population_size
+        inside = off_the_walls(self._box.point(start))
         self._es = cma.CMAEvolutionStrategy(inside, sigma0, options)
         self._ready: list[Draw] = []
         self._drawn = False
@@ -79,15 +78,13 @@ class CMADistribution:
         draw = self._ready.pop(0)
         if not self._cells.discrete.any():
             return draw
-        own = draw.point[: self._cells.dimension]
-        mutated = self._cells.mutated(own, self._generator)
-        return Draw(self._pad(mutated), draw.mean) if mutated is not own else draw
+        return Draw(self._box.mutated(draw.point, self._generator), draw.mean)
 
     def genome(self, sample: Draw) -> Genome:
-        return self._cells.snap(sample.point[:1] if self._padded else sample.point)
+        return self._box.genome(sample.point)
 
     def stranger(self, genome: Genome) -> Draw:
-        return Draw(self._pad(genome), None)
+        return Draw(self._box.point(genome), None)
 
     def update(
         self, samples: Sequence[Draw], losses: Sequence[float], strangers: Sequence[int]
@@ -101,7 +98,7 @@ class CMADistribution:
         self._ready, self._drawn = [], False
 
     def mean(self) -> Genome:
-        return self.genome(Draw(self._mean(), None))
+        return self._box.genome(self._mean())
 
     def stop_reason(self) -> str | None:
         reasons = _CONVERGED & self._stopped()
@@ -109,7 +106,7 @@ class CMADistribution:
 
     def settled(self) -> bool:
         """Whether it has found all it will find here, with noise or without: time to go elsewhere."""
-        stds = np.asarray(self._es.stds)[: self._cells.dimension][~self._cells.discrete]
+        stds = self._box.own(np.asarray(self._es.stds))[~self._cells.discrete]
         narrow = bool(len(stds)) and float(stds.max()) < _INDIFFERENT
         return narrow or bool(_SETTLED & self._stopped())
 
@@ -126,6 +123,3 @@ class CMADistribution:
 
     def _mean(self) -> Genome:
         return np.asarray(self._es.result.xfavorite, dtype=np.float64)
-
-    def _pad(self, genome: Genome) -> Genome:
-        return np.append(genome, 0.5) if self._padded else np.array(genome, dtype=np.float64)

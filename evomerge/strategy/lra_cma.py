@@ -11,7 +11,8 @@ import numpy as np
 from cmaes import CMA
 
 from evomerge.space import Genome
-from evomerge.strategy.cells import CELL_SPREAD, Cells
+from evomerge.strategy.box import Box, off_the_walls
+from evomerge.strategy.cells import Cells
 from evomerge.strategy.generational import Draw, follow, shorten
 
 
@@ -27,10 +28,9 @@ class LRADistribution:
         seed: int,
         population_size: int | None = None,
     ) -> None:
-        self._cells, self._generator = cells, np.random.default_rng([seed, 0xE78])
-        self._least_D = CELL_SPREAD / np.where(cells.discrete, cells.counts, np.inf)
-        self._padded = cells.dimension == 1
-        inside = np.clip(self._pad(start), 0.02, 0.98)
+        self._box, self._generator = Box(cells), np.random.default_rng([seed, 0xE78])
+        self._least_P = self._box.least_spread_P
+        inside = off_the_walls(self._box.point(start))
         # At two, a generation has one parent and nothing to weigh against each other.
         with np.errstate(divide="ignore"):
             self._es = CMA(
@@ -51,14 +51,14 @@ class LRADistribution:
         return max(1, self.population_size // 2)
 
     def sample(self) -> Draw:
-        own = np.asarray(self._es.ask(), dtype=np.float64)[: self._cells.dimension]
-        return Draw(self._pad(self._cells.mutated(own, self._generator)), self._es.mean.copy())
+        point = np.asarray(self._es.ask(), dtype=np.float64)
+        return Draw(self._box.mutated(point, self._generator), self._es.mean.copy())
 
     def genome(self, sample: Draw) -> Genome:
-        return self._cells.snap(sample.point[:1] if self._padded else sample.point)
+        return self._box.genome(sample.point)
 
     def stranger(self, genome: Genome) -> Draw:
-        return Draw(self._pad(genome), None)
+        return Draw(self._box.point(genome), None)
 
     def update(
         self, samples: Sequence[Draw], losses: Sequence[float], strangers: Sequence[int]
@@ -71,19 +71,15 @@ class LRADistribution:
         self._keep_margin()
 
     def mean(self) -> Genome:
-        return self.genome(Draw(self._es.mean, None))
+        return self._box.genome(self._es.mean)
 
     def stop_reason(self) -> str | None:
         return "CMA-ES converged" if self._es.should_stop() else None
 
     def _keep_margin(self) -> None:
         """Widen cut genes that are about to freeze in one cell."""
-        deviation_D = self._es._sigma * np.sqrt(np.diag(self._es._C))[: len(self._least_D)]
-        wider_D = np.maximum(1.0, self._least_D / deviation_D)
-        if (wider_D > 1).any():
-            wider_D = np.append(wider_D, 1.0) if self._padded else wider_D
-            self._es._C = self._es._C * np.outer(wider_D, wider_D)
+        deviation_P = self._es._sigma * np.sqrt(np.diag(self._es._C))
+        wider_P = np.maximum(1.0, self._least_P / deviation_P)
+        if (wider_P > 1).any():
+            self._es._C = self._es._C * np.outer(wider_P, wider_P)
             self._es._B = self._es._D = None
-
-    def _pad(self, genome: Genome) -> Genome:
-        return np.append(genome, 0.5) if self._padded else np.array(genome, dtype=np.float64)
