@@ -6,8 +6,7 @@ draws come from its standard error and are independent between rows; where it ha
 is given.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +30,7 @@ from evomerge.fitness import (
     TaskScore,
     compute_fitness,
     compute_objectives,
+    documents_behind,
     fitness_of_draws,
 )
 from evomerge.store.types import EvaluationRecord
@@ -55,7 +55,7 @@ class Comparison:
         self._evaluations = evaluations
         self._references = references
         self._outcomes = [{one.task: one for one in row} for row in outcomes]
-        self._heads = [{s.task: s for s in e.scores if s.headline} for e in evaluations]
+        self._heads = [e.headlines for e in evaluations]
         self._tasks = [task.task for task in objective.tasks]
         self._objective, self.notes = _computable(objective, references, evaluations)
         self._tables = {
@@ -208,23 +208,10 @@ class _Table:
         return deviations
 
 
-Documents = dict[int, float]
 _MIN_SHARED = 2
 
 
-def documents_behind(score: TaskScore, outcomes: TaskOutcomes | None) -> Documents:
-    """The outcomes that a score is the mean of, by document; empty where the score is not their mean."""
-    if outcomes is None or score.metric not in outcomes.values:
-        return {}
-    pairs = zip(outcomes.doc_ids, outcomes.values[score.metric].tolist(), strict=True)
-    found = {number: value for number, value in pairs if not math.isnan(value)}
-    if len(found) != score.n:
-        return {}
-    mean = sum(found.values()) / len(found)
-    return found if abs(mean - score.value) <= 1e-9 * max(1.0, abs(score.value)) else {}
-
-
-def _shared_documents(rows: Sequence[Documents]) -> list[int]:
+def _shared_documents(rows: Sequence[Mapping[int, float]]) -> list[int]:
     """The documents that every row with outcomes has answered."""
     present = [set(row) for row in rows if row]
     shared = sorted(set.intersection(*present)) if present else []

@@ -100,7 +100,7 @@ def candidate_item(candidate: CandidateRecord, evaluation: EvaluationRecord) -> 
         fitness=evaluation.fitness,
         stderr=evaluation.fitness_stderr,
         violation=evaluation.violation,
-        scores={score.task: score.value for score in evaluation.scores if score.headline},
+        scores={task: score.value for task, score in evaluation.headlines.items()},
         attempts=evaluation.attempts,
         error=evaluation.error,
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from evomerge.controller.baselines import Baseline, GreedySoup, fixed_baselines, plain_soups
 from evomerge.controller.events import Listener, PhaseStarted
-from evomerge.controller.ledger import Ledger, headline_scores, rank_key
+from evomerge.controller.ledger import Ledger, rank_key
+from evomerge.controller.references import references_from
 from evomerge.errors import EvaluationError
-from evomerge.fitness import References, Split, make_references
+from evomerge.fitness import References, Split
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
 
 
@@ -75,8 +76,7 @@ def _references(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> References:
                 f"the {row.baseline.label} model itself cannot be scored: {row.evaluation.error}",
                 remedy="score it with lm-eval alone to see why; a search compares against it",
             )
-    base, *experts = (headline_scores(row.evaluation) for row in singles)
-    return make_references(ledger.search.spec.objective, base, experts)
+    return references_from(ledger.search.spec, [(row.candidate, row.evaluation) for row in singles])
 
 
 def _greedy_soup(ledger: Ledger, scored: Sequence[ScoredBaseline]) -> Baseline:

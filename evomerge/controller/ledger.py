@@ -16,7 +16,6 @@ from evomerge.fitness import (
     Fitness,
     References,
     Split,
-    TaskScore,
     compute_fitness,
     compute_objectives,
     needs_references,
@@ -248,15 +247,6 @@ class Ledger:
                 where=f"search {self.search.id}",
                 remedy="resume with the versions that `evomerge status` names, or start a new search",
             )
-
-
-def headline_scores(evaluation: EvaluationRecord) -> dict[str, float]:
-    """The objective's metric of each task."""
-    return {score.task: score.value for score in _headlines(evaluation)}
-
-
-def _headlines(evaluation: EvaluationRecord) -> list[TaskScore]:
-    return [score for score in evaluation.scores if score.headline]
 
 
 def fitness_of(evaluation: EvaluationRecord) -> Fitness | None:

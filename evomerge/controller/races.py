@@ -8,10 +8,10 @@ or the best so far for strategies that follow the best one alone.
 import math
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Mapping
 from functools import lru_cache
 
-from evomerge.comparison import documents_behind
+import numpy as np
+
 from evomerge.fitness import (
     Fitness,
     Objective,
@@ -19,8 +19,9 @@ from evomerge.fitness import (
     Split,
     TaskScore,
     compute_fitness,
+    documents_behind,
 )
-from evomerge.racing import RacePlan, estimate_fitness
+from evomerge.racing import RacePlan, are_shares, estimate_fitness
 from evomerge.store.api import Store
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, SearchRecord
 
@@ -83,9 +84,10 @@ class Races:
         if objective.goal != "mean" or objective.custom:
             return "fitness is no weighted mean of the tasks' scores"
         by_task = {one.task: one for one in self._outcomes(evaluation.id)}
-        for score in evaluation.scores:
-            if score.headline and not _is_share(documents_behind(score, by_task.get(score.task))):
-                return f"{score.metric} of {score.task} is no mean of numbers between 0 and 1"
+        for task, score in evaluation.headlines.items():
+            documents = documents_behind(score, by_task.get(task))
+            if not documents or not are_shares(np.array(list(documents.values()))):
+                return f"{score.metric} of {task} is no mean of numbers between 0 and 1"
         return None
 
     def plan(self, rival: int, split: Split, references: References) -> RacePlan:
@@ -115,8 +117,8 @@ class Races:
         return Fitness(value, stderr, plain.violation)
 
     def _headlines(self, evaluation_id: int) -> dict[str, str]:
-        scores = self._store.evaluation(evaluation_id).scores
-        return {score.task: score.metric for score in scores if score.headline}
+        headlines = self._store.evaluation(evaluation_id).headlines
+        return {task: score.metric for task, score in headlines.items()}
 
 
 def _slopes(objective: Objective, references: References) -> dict[str, float]:
@@ -128,7 +130,3 @@ def _slopes(objective: Objective, references: References) -> dict[str, float]:
         return compute_fitness(objective, scores, references).value
 
     return {name: fitness_with(name) - fitness_with(None) for name in names}
-
-
-def _is_share(documents: Mapping[int, float]) -> bool:
-    return bool(documents) and all(0 <= value <= 1 for value in documents.values())

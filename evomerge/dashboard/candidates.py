@@ -92,12 +92,11 @@ def read_candidates(
 
 def line_of(candidate: CandidateRecord, evaluation: EvaluationRecord) -> CandidateLine:
     """A candidate with one evaluation, as a row."""
-    headlines = [score for score in evaluation.scores if score.headline]
     return CandidateLine(
         candidate,
         evaluation,
         label_of(candidate),
         EVALUATION_SIGNS[evaluation.status],
-        {score.task: score.value for score in headlines},
-        sum(score.n for score in headlines),
+        {task: score.value for task, score in evaluation.headlines.items()},
+        evaluation.documents,
     )

@@ -23,6 +23,8 @@ from evomerge.fitness.outcomes import (
     Floats,
     TaskOutcomes,
     TaskScore,
+    documents_behind,
+    headlines_of,
     mean_score,
 )
 
@@ -42,7 +44,9 @@ __all__ = [
     "TaskScore",
     "compute_fitness",
     "compute_objectives",
+    "documents_behind",
     "fitness_of_draws",
+    "headlines_of",
     "load_objective",
     "make_references",
     "mean_score",

@@ -10,7 +10,7 @@ import numpy as np
 from evomerge.errors import TaskError
 from evomerge.fitness.custom import CustomObjective, References, load_objective
 from evomerge.fitness.objective import AT_LEAST, Objective, TaskObjective
-from evomerge.fitness.outcomes import Floats, TaskScore
+from evomerge.fitness.outcomes import Floats, TaskScore, headlines_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def compute_fitness(
     found = compute_objectives(objective, scores, refs)
     if objective.goal == "pareto":
         found = (_weighted_mean("", objective, found),)
-    headlines = _headlines(scores)
+    headlines = headlines_of(scores)
     violation = sum(
         (_violation(task, headlines[task.task].value, refs) for task in objective.tasks), start=0.0
     )
@@ -114,15 +114,11 @@ def _weighted(objective: Objective, terms_TB: Floats) -> Floats:
     return mean
 
 
-def _headlines(scores: Sequence[TaskScore]) -> dict[str, TaskScore]:
-    return {score.task: score for score in scores if score.headline}
-
-
 def _terms(
     objective: Objective, scores: Sequence[TaskScore], refs: References
 ) -> tuple[ObjectiveValue, ...]:
     """Each task's score, turned so that bigger is better, and normalised."""
-    headlines = _headlines(scores)
+    headlines = headlines_of(scores)
     found = []
     for task in objective.tasks:
         score, scale = headlines[task.task], _scale(task, refs)
@@ -172,7 +168,7 @@ def _standard_draws(count: int) -> Floats:
 def _custom_objectives(
     custom: CustomObjective, objective: Objective, scores: Sequence[TaskScore], refs: References
 ) -> tuple[ObjectiveValue, ...]:
-    headlines = _headlines(scores)
+    headlines = headlines_of(scores)
     asked = {task.task: headlines[task.task] for task in objective.tasks}
     plain = {task: score.value for task, score in asked.items()}
     found = custom(plain, refs)

@@ -1,7 +1,7 @@
 """What a worker finds out about a candidate: outcomes of documents, scores of tasks, costs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,3 +65,20 @@ def mean_score(task: str, metric: str, values: Floats, headline: bool = False) -
     n = len(values)
     stderr = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else None
     return TaskScore(task, metric, float(values.mean()), stderr, n, headline)
+
+
+def headlines_of(scores: Iterable[TaskScore]) -> dict[str, TaskScore]:
+    """The score of each task that the objective asks for."""
+    return {score.task: score for score in scores if score.headline}
+
+
+def documents_behind(score: TaskScore, outcomes: TaskOutcomes | None) -> dict[int, float]:
+    """The outcomes that a score is the mean of, by document; empty where it is not their mean."""
+    if outcomes is None or score.metric not in outcomes.values:
+        return {}
+    pairs = zip(outcomes.doc_ids, outcomes.values[score.metric].tolist(), strict=True)
+    found = {number: value for number, value in pairs if not math.isnan(value)}
+    if len(found) != score.n:
+        return {}
+    mean = sum(found.values()) / len(found)
+    return found if abs(mean - score.value) <= 1e-9 * max(1.0, abs(score.value)) else {}

@@ -62,4 +62,4 @@ def answered(evaluation: EvaluationRecord) -> int:
     """Documents answered for an evaluation; none where its result was taken over."""
     if evaluation.copied_from is not None:
         return 0
-    return sum(score.n for score in evaluation.scores if score.headline)
+    return evaluation.documents

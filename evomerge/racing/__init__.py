@@ -6,6 +6,7 @@
 - `estimate`: the fitness of who was dropped
 """
 
+from evomerge.racing.answers import are_shares
 from evomerge.racing.blocks import Layout, divide, layout_of
 from evomerge.racing.estimate import estimate_fitness
 from evomerge.racing.plan import RacePlan
@@ -16,6 +17,7 @@ __all__ = [
     "Race",
     "RacePlan",
     "Verdict",
+    "are_shares",
     "divide",
     "estimate_fitness",
     "layout_of",

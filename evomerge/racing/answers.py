@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evomerge.fitness import TaskOutcomes
+from evomerge.fitness import Floats, TaskOutcomes
 
 Answers = dict[str, dict[int, float]]
 """Of each task, the value of each document answered."""
+
+
+def are_shares(values: Floats) -> bool:
+    """Whether every value lies in [0, 1], where bounds hold. NaN does not."""
+    return bool(((values >= 0) & (values <= 1)).all())
 
 
 def read_answers(
@@ -24,7 +29,7 @@ def read_answers(
         values = found[task].values.get(metrics.get(task, "")) if task in found else None
         if values is None or not np.isfinite(factor) or factor == 0:
             return None
-        if not ((values >= 0) & (values <= 1)).all():  # which NaN is not either
+        if not are_shares(values):
             return None
         better = values if factor > 0 else 1 - values
         answers[task] = dict(zip(found[task].doc_ids, better.tolist(), strict=True))

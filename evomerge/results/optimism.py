@@ -15,9 +15,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evomerge.bootstrap import Z95, Estimate, Floats, resample_counts
-from evomerge.comparison import Comparison, documents_behind
+from evomerge.comparison import Comparison
 from evomerge.errors import TaskError
-from evomerge.fitness import Objective, References, Split, TaskOutcomes, fitness_of_draws
+from evomerge.fitness import (
+    Objective,
+    References,
+    Split,
+    TaskOutcomes,
+    documents_behind,
+    fitness_of_draws,
+)
 from evomerge.results.types import Optimism
 from evomerge.store.api import Store
 from evomerge.store.types import EvaluationRecord
@@ -55,7 +62,7 @@ def read_optimism(
         gap=None if tested is None else _gap(store, objective, references, searched, tested),
         expected=expected_optimism(objective, references, chosen, outcomes),
         candidates=len(best),
-        documents=sum(score.n for score in searched.scores if score.headline),
+        documents=searched.documents,
     )
 
 
@@ -148,8 +155,8 @@ def _tables(
     for task in (task.task for task in objective.tasks):
         rows = []
         for evaluation, found in zip(evaluations, outcomes, strict=True):
-            score = next(s for s in evaluation.scores if s.headline and s.task == task)
-            rows.append(documents_behind(score, next((o for o in found if o.task == task), None)))
+            own = next((one for one in found if one.task == task), None)
+            rows.append(documents_behind(evaluation.headlines[task], own))
         same = all(row.keys() == rows[0].keys() for row in rows)
         if not same or len(rows[0]) < 2:
             return None

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from evomerge.comparison import Comparison
 from evomerge.controller.baselines import GREEDY_SOUP
 from evomerge.controller.ledger import rank_key
-from evomerge.fitness import Objective, References, Split, make_references
+from evomerge.controller.references import references_from
+from evomerge.fitness import Objective, References, Split
 from evomerge.results.front import find_front, make_front, objectives_of
 from evomerge.results.optimism import read_optimism
 from evomerge.results.types import Front, Optimism, Results, Row
@@ -211,18 +212,11 @@ def is_baseline(candidate: CandidateRecord) -> bool:
 def read_references(
     search: SearchRecord, candidates: Sequence[CandidateRecord], scored: Scored
 ) -> References:
-    """Scores of base and best expert on the search split, as the controller has them."""
-    by_model: dict[str, dict[str, float]] = {}
-    for candidate in candidates:
-        models = candidate.recipe.models or ()
-        if candidate.origin is Origin.BASELINE and len(models) == 1 and candidate.id in scored:
-            headlines = [s for s in scored[candidate.id].scores if s.headline]
-            by_model.setdefault(models[0].model, {s.task: s.value for s in headlines})
-    base = by_model.pop(search.spec.base_model, {})
-    experts = list(by_model.values())
-    if not base or not experts:
-        return References(base)
-    return make_references(search.spec.objective, base, experts)
+    """What the search's objective refers to; `scored`: on the search split, by candidate id."""
+    tried = [
+        (candidate, scored[candidate.id]) for candidate in candidates if candidate.id in scored
+    ]
+    return references_from(search.spec, tried)
 
 
 def _row(

@@ -69,7 +69,7 @@ def numbers(evaluation: EvaluationRecord) -> Iterator[tuple[str, float]]:
     found: dict[str, float | None] = {
         "fitness": evaluation.fitness,
         "violation": evaluation.violation,
-        **{f"score/{score.task}": score.value for score in evaluation.scores if score.headline},
+        **{f"score/{task}": score.value for task, score in evaluation.headlines.items()},
         MARK: float(evaluation.status is EvaluationStatus.FAILED),
         "dropped": float(evaluation.status is EvaluationStatus.DROPPED),
     }
