@@ -33,6 +33,8 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+CONFIG_FILE = "mergekit_config.yml"
+"""What a merged model's folder calls its recipe, as mergekit has it."""
 REGEX = "re:"
 """Marks a filter as a regular expression; mergekit has substrings only."""
 

@@ -81,10 +81,10 @@ def _spec(file: Path) -> SearchSpec:
 
 
 def _refuse_existing(out: Path | None, recipe: Path | None) -> None:
-    from evomerge.export.candidates import check_empty
+    from evomerge.merging.out_folder import refuse_existing
 
     if out is not None:
-        check_empty(out)
+        refuse_existing(out)
     if recipe is not None and recipe.exists():
         raise UsageError("exists already", where=str(recipe), remedy="choose another name")
     if recipe is not None and not recipe.parent.is_dir():

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from evomerge.errors import NotFoundError, ResourceError
+from evomerge.errors import NotFoundError
 from evomerge.export.card import Provenance, ScoreRow, write_card
 from evomerge.recipe import Recipe, Tokenizer
 from evomerge.results import Results, find_winner, label_of, read_results, scored_by_split
@@ -57,22 +57,14 @@ def export_candidate(
     Raises ResourceError where `out` is not empty or the disk is too small, MergeError where the
     recipe gives no usable weights; then nothing is left behind.
     """
-    check_empty(out)
+    from evomerge.merging.out_folder import refuse_existing
+
+    refuse_existing(out)
     with _undone_on_failure(out) as folder:
         recipe = complete(candidate.recipe)
         merge_recipe(recipe, folder, progress=progress, notify=notify)
         write_card(folder, recipe, _provenance(store, candidate), title=out.name)
     return out
-
-
-def check_empty(out: Path) -> None:
-    """Refuse to write where something lies already, before any work is done."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ResourceError(
-            "exists already and is not empty",
-            where=str(out),
-            remedy="choose another folder or remove this one",
-        )
 
 
 class _undone_on_failure:
@@ -162,6 +154,5 @@ def _verdict(results: Results, candidate: CandidateRecord) -> list[str]:
 def _score_rows(evaluation: EvaluationRecord) -> list[ScoreRow]:
     return [
         (evaluation.split.value, s.task, s.metric, s.value, s.stderr, s.n)
-        for s in evaluation.scores
-        if s.headline
+        for s in evaluation.headlines.values()
     ]

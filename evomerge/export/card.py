@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evomerge.hub import parts_of
-from evomerge.recipe import Recipe
+from evomerge.recipe import CONFIG_FILE, Recipe
 
 CARD = "README.md"
-CONFIG = "mergekit_config.yml"
 
 ScoreRow = tuple[str, str, str, float, float | None, int]
 """Split, task, metric, value, standard error, documents."""
@@ -38,7 +37,7 @@ def write_card(
     """The model card beside a merged model."""
     from evomerge.merging.mergekit_yaml import dump_recipe
 
-    config = folder / CONFIG
+    config = folder / CONFIG_FILE
     # A merge of merges carries the configurations of all of them.
     written = config.read_text(encoding="utf-8") if config.is_file() else dump_recipe(recipe)
     text = card_text(title or folder.resolve().name, recipe, written, provenance)
@@ -57,7 +56,7 @@ def card_text(title: str, recipe: Recipe, yaml: str, provenance: Provenance | No
         *_scores(provenance),
         "## Recipe",
         "",
-        "mergekit and `evomerge merge` both read it; it is also in `mergekit_config.yml`.",
+        f"mergekit and `evomerge merge` both read it; it is also in `{CONFIG_FILE}`.",
         "",
         "```yaml",
         yaml.rstrip(),

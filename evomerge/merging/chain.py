@@ -15,9 +15,10 @@ from pathlib import Path
 
 from evomerge.hub import model_folders, split_model
 from evomerge.merging.documents import Document, dump_with_origin, load_documents, results_of
-from evomerge.merging.offline import CONFIG_FILE, Report, merge_to_folder, models_of
-from evomerge.merging.writer import MAX_SHARD, make_parent, refuse_existing
-from evomerge.recipe import Recipe
+from evomerge.merging.offline import Report, merge_to_folder, models_of
+from evomerge.merging.out_folder import make_parent, refuse_existing
+from evomerge.merging.writer import MAX_SHARD
+from evomerge.recipe import CONFIG_FILE, Recipe
 
 _STAMP = ".evomerge-models.json"
 """Beside a result that others use: what it was made of."""

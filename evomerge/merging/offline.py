@@ -20,22 +20,20 @@ from evomerge.merging.dam.apply import located
 from evomerge.merging.merge import MergeSource, out_dtype
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.modules import config_of
+from evomerge.merging.out_folder import check_space, model_folder
 from evomerge.merging.parts import slices_of
 from evomerge.merging.tokenizer import OutputTokenizer
 from evomerge.merging.writer import (
     MAX_SHARD,
     Declared,
-    check_space,
     copy_side_files,
-    model_folder,
     total_bytes,
     write_config,
     write_weights,
 )
-from evomerge.recipe import Recipe
+from evomerge.recipe import CONFIG_FILE, Recipe
 
 SIDE_FILES = ("generation_config.json", "LICENSE", "LICENSE.txt")
-CONFIG_FILE = "mergekit_config.yml"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,7 @@ from evomerge.errors import RecipeError
 from evomerge.merging.documents import load_documents
 from evomerge.merging.mergekit_yaml import parse_recipe, read_text
 from evomerge.merging.validate import validate
-from evomerge.recipe import Recipe
-
-_CONFIG = "mergekit_config.yml"
+from evomerge.recipe import CONFIG_FILE, Recipe
 
 
 def load_any_recipe(path: Path) -> Recipe:
@@ -27,12 +25,12 @@ def load_any_recipe(path: Path) -> Recipe:
 
 
 def _of_folder(path: Path) -> Recipe:
-    if not (path / _CONFIG).is_file():
+    if not (path / CONFIG_FILE).is_file():
         raise RecipeError(
-            f"holds no {_CONFIG}", where=str(path), remedy="name a file, or a folder of a merge"
+            f"holds no {CONFIG_FILE}", where=str(path), remedy="name a file, or a folder of a merge"
         )
     # A merge of merges carries the configurations of all of them, its own last.
-    return load_documents(path / _CONFIG)[-1].recipe
+    return load_documents(path / CONFIG_FILE)[-1].recipe
 
 
 def _from_json(text: str) -> Recipe | None:

@@ -1,20 +1,16 @@
-"""Writes a model folder: safetensors shards as tensors come, then the small files beside them.
+"""Writes what a model folder holds: safetensors shards as tensors come, then the small files beside them.
 
-Everything goes into a temporary folder next to the target, which gets its name at the very end: an
-interrupted merge leaves no half model. safetensors puts sizes before data, so the shapes of all
-tensors are declared first and their bytes follow as they are computed; no tensor waits in memory.
+safetensors puts sizes before data, so the shapes of all tensors are declared first and their bytes follow
+as they are computed; no tensor waits in memory.
 """
 
-import errno
 import json
 import math
 import os
 import shutil
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +18,6 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from evomerge.errors import ResourceError
 from evomerge.merging.checkpoint import DTYPES
 
 MAX_SHARD = 5_000_000_000
@@ -46,72 +41,6 @@ class Declared:
 def total_bytes(tensors: Iterable[Declared]) -> int:
     """Bytes of all tensors."""
     return sum(tensor.num_bytes for tensor in tensors)
-
-
-@contextmanager
-def model_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends well, and vanishes otherwise.
-
-    Raises ResourceError where `out` exists and is not empty, or the disk is full.
-    """
-    refuse_existing(out)
-    make_parent(out)
-    with _disk_errors(out):
-        temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
-    try:
-        with _disk_errors(out):
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            temporary.replace(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def refuse_existing(out: Path) -> None:
-    """Raise ResourceError where something lies at `out` already."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ResourceError(
-            "exists already and is not empty",
-            where=str(out),
-            remedy="choose another folder or remove this one",
-        )
-
-
-def make_parent(out: Path) -> None:
-    """The folder that `out` will lie in."""
-    with _disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@contextmanager
-def _disk_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        remedy = "check the permissions of the folder, or choose another"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "free some space, or choose a folder on another disk"
-        raise ResourceError(
-            f"cannot be written ({error.strerror or error})", where=str(out), remedy=remedy
-        ) from error
-
-
-def check_space(out: Path, needed: int) -> None:
-    """Raise ResourceError where the disk under `out` has not `needed` bytes left."""
-    folder = next(parent for parent in (out, *out.resolve().parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ResourceError(
-            f"the merged model takes {needed / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left",
-            where=str(out),
-            remedy="free some space, or choose a folder on another disk",
-        )
 
 
 def write_weights(
