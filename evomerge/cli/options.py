@@ -38,21 +38,27 @@ InlineOption = Annotated[
 ]
 
 
-def _use_sinks(given: list[str] | None) -> list[str] | None:
-    """The controller of this process's searches, or of one on a cluster, looks into the environment."""
+def _checked_sinks(given: list[str] | None) -> list[str] | None:
     if given:
-        from evomerge.observe.sinks.make import VARIABLE, check_sinks
+        from evomerge.observe.sinks.make import check_sinks
 
         check_sinks(given)
-        os.environ[VARIABLE] = ",".join(given)
     return given
+
+
+def use_sinks(given: list[str] | None) -> None:
+    """Sinks of the searches that this process controls from now on, or gives to a cluster."""
+    if given:
+        from evomerge.observe.sinks import VARIABLE
+
+        os.environ[VARIABLE] = ",".join(given)
 
 
 SinkOption = Annotated[
     list[str] | None,
     typer.Option(
         "--sink",
-        callback=_use_sinks,
+        callback=_checked_sinks,
         metavar="KIND:TARGET",
         help="Also write to tensorboard:FOLDER, wandb:PROJECT or mlflow:URI; may be repeated.",
     ),

@@ -7,7 +7,6 @@ with our extras) what they name has to be there; of the rest, files of the repos
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import tomllib
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import typer.main
 from packaging.requirements import Requirement
@@ -110,8 +108,7 @@ def _program() -> Any:
 def evomerge_complaint(arguments: list[str]) -> str | None:
     """What the parser of `evomerge` says against these arguments; nothing is run."""
     try:
-        with patch.dict(os.environ):  # some options set variables as soon as they are parsed
-            _parse(arguments)
+        _parse(arguments)
         return None
     except Exception as error:  # typer brings click's exceptions under names of its own
         said = getattr(error, "format_message", None)
