@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from evomerge import __version__
 from evomerge.api import errors
 from evomerge.api.context import Context
-from evomerge.api.limits import Limiter
+from evomerge.api.rates import Limiter
 from evomerge.api.routes import answers, health, login, people, searches, steer, system, work
 from evomerge.api.settings import ServerSettings
 from evomerge.api.shield import Shield

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Request
 
 from evomerge.api.errors import ApiError, Forbidden, Unauthorised
-from evomerge.api.limits import Limiter, Streams
 from evomerge.api.looks import Looks
+from evomerge.api.rates import Limiter, Streams
 from evomerge.api.settings import ServerSettings, is_loopback
 from evomerge.errors import NotFoundError
 from evomerge.observe.metrics import Metrics

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import typer
 
+from evomerge.cli.doctor_finding import Finding, Verdict
 from evomerge.cli.doctor_ray import examine_ray
 from evomerge.cli.exits import FAILED
-from evomerge.cli.finding import Finding, Verdict
 from evomerge.cli.options import AddressOption, FormatOption, StoreOption
 from evomerge.cli.output import Format, print_json, print_table
 from evomerge.errors import EvomergeError

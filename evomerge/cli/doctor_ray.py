@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from evomerge.cli.finding import Finding
+from evomerge.cli.doctor_finding import Finding
 
 _REMEDY = (
     "start Ray with RAY_AUTH_MODE=token and a RAY_AUTH_TOKEN, as all files in workers/ and docker/ do, "

@@ -19,17 +19,11 @@ from evomerge.queue.processes import Ended, Processes
 from evomerge.queue.settings import QueueSettings
 from evomerge.store import SQLStore, make_owner
 from evomerge.store.access import Decision
-from evomerge.store.types import SearchStatus
+from evomerge.store.types import STOPPED, SearchStatus
 
 LOGGER = logging.getLogger("evomerge.queue")
 CLAIM_SECONDS = 60.0
 """How long after its last sign of life a server is given up."""
-_STOPPED = (
-    SearchStatus.PAUSED,
-    SearchStatus.CANCELLED,
-    SearchStatus.FINISHED,
-    SearchStatus.FAILED,
-)
 _AS_WISHED = (SearchStatus.PAUSED, SearchStatus.CANCELLED, SearchStatus.FINISHED)
 _CHILD = "evomerge.queue.child"
 
@@ -154,7 +148,7 @@ class Scheduler:
         for search_id in sorted(self._detached):
             search = self._store.search(search_id)
             entry = state.get(search_id)
-            if search.status in _STOPPED:
+            if search.status in STOPPED:
                 self._store.log(search_id, f"it is {search.status}" + _reason(search.message))
                 self._release(search_id)
             elif entry is not None and entry.led:

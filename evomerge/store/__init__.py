@@ -5,8 +5,8 @@ vllm.
 """
 
 from evomerge.store.api import Store
+from evomerge.store.holder import make_owner
 from evomerge.store.migrate import current_revision, upgrade
-from evomerge.store.owner import make_owner
 from evomerge.store.sql import SQLStore, open_store, store_folder
 
 __all__ = [

@@ -8,7 +8,7 @@ from evomerge.errors import NotFoundError, ResourceError
 from evomerge.store.access import ExportRecord, ExportStatus
 from evomerge.store.candidates import find_candidate
 from evomerge.store.columns import now
-from evomerge.store.owner import is_gone
+from evomerge.store.holder import is_gone
 from evomerge.store.owners import add_owner
 from evomerge.store.queue import lock_queue
 from evomerge.store.schema import Candidate, Export

@@ -16,7 +16,7 @@ from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
 from evomerge.store.access import Decision, OwnerLimits, Place, QueueEntry, QueueState
 from evomerge.store.columns import now
-from evomerge.store.owner import is_gone
+from evomerge.store.holder import is_gone
 from evomerge.store.owners import add_owner, owner_record
 from evomerge.store.schema import Evaluation, Limit, Owner, Queued, Search
 from evomerge.store.searches import insert_search, require_search

@@ -11,8 +11,8 @@ from evomerge.errors import LeaseLostError, NotFoundError, StoreError, did_you_m
 from evomerge.limits import Limits
 from evomerge.spec import SearchSpec
 from evomerge.store.columns import now
+from evomerge.store.holder import is_gone
 from evomerge.store.names import random_name
-from evomerge.store.owner import is_gone
 from evomerge.store.schema import Limit, Queued, Search
 from evomerge.store.text import clean
 from evomerge.store.transactions import Transactions, reads, writes

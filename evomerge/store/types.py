@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from evomerge.fitness import Costs, Split, TaskOutcomes, TaskScore
+from evomerge.fitness import Costs, Split, TaskOutcomes, TaskScore, headlines_of
 from evomerge.limits import Limits
 from evomerge.recipe import Recipe
 from evomerge.spec import SearchSpec
@@ -22,6 +22,15 @@ class SearchStatus(StrEnum):
     CANCELLED = "cancelled"
     FINISHED = "finished"
     FAILED = "failed"
+
+
+STOPPED = (
+    SearchStatus.PAUSED,
+    SearchStatus.CANCELLED,
+    SearchStatus.FINISHED,
+    SearchStatus.FAILED,
+)
+"""Searches that nobody works on, and nobody will before somebody asks for it."""
 
 
 class EvaluationStatus(StrEnum):
@@ -131,6 +140,16 @@ class EvaluationRecord:
     """Class of the last failure, also where the evaluation is pending again."""
     error: str | None = None
     retryable: bool = True
+
+    @property
+    def headlines(self) -> dict[str, TaskScore]:
+        """Of each task the score that the objective asks for."""
+        return headlines_of(self.scores)
+
+    @property
+    def documents(self) -> int:
+        """How many documents the headline scores are made of."""
+        return sum(score.n for score in self.headlines.values())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from evomerge.cli.meter import Meter, duration
-from evomerge.cli.polling import EventFeed
+from evomerge.cli.following import EventFeed
 from evomerge.cli.progress import SearchProgress
 from evomerge.controller.events import Note, PhaseStarted, Scored
 from evomerge.fitness import Split

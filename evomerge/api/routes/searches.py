@@ -17,16 +17,10 @@ from evomerge.api.views import search_item, search_state
 from evomerge.errors import UsageError
 from evomerge.spec import SearchSpec
 from evomerge.store.pages import SearchView
-from evomerge.store.types import SearchRecord, SearchStatus
+from evomerge.store.types import STOPPED, SearchRecord, SearchStatus
 from evomerge.wire import SearchList, SearchState, Submission
 
 router = make_router("searches")
-STOPPED = (
-    SearchStatus.PAUSED,
-    SearchStatus.CANCELLED,
-    SearchStatus.FINISHED,
-    SearchStatus.FAILED,
-)
 _BEAT_SECONDS = 15.0
 
 
