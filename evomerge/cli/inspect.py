@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,15 +132,33 @@ def _notes(model: ModelFacts) -> str:
 
 
 def _geometry(found: Geometry) -> None:
-    from evomerge.inspection.reading import labels, percent, signed
+    from evomerge.inspection.reading import labels
 
     short = labels(found.models)
     stdout().print(f"\nBase: {found.base} ({found.told_by})", markup=False, soft_wrap=True)
+    _distances(found, short)
+    _pairs(found, short)
+    if found.layers_read is not None:
+        note(f"read layers {', '.join(map(str, found.layers_read))} only")
+    if found.left_out:
+        note(
+            f"left out: {'; '.join(f'{n} ({why})' for n, why in list(found.left_out.items())[:3])}"
+        )
+
+
+def _distances(found: Geometry, short: Mapping[str, str]) -> None:
+    from evomerge.inspection.reading import percent
+
     columns = [(r.kind, r) for r in found.by_kind] + [(r.layers, r) for r in found.by_layers]
     names = ["all", *(name for name, _ in columns)]
     regions: list[Region] = [found.whole, *(region for _, region in columns)]
     rows = [(short[m], *(percent(r.distance[m]) for r in regions)) for m in found.models]
     print_table(["distance, % of the base", *names], rows, right=names)
+
+
+def _pairs(found: Geometry, short: Mapping[str, str]) -> None:
+    from evomerge.inspection.reading import percent, signed
+
     kept = f"{100 * found.density:.0f} %"
     pairs = [
         (
@@ -154,9 +172,3 @@ def _geometry(found: Geometry) -> None:
     headings = ("cosine", f"opposite signs in top {kept}", "overlap of these")
     if pairs:
         print_table(["task vectors of", *headings], pairs, right=headings)
-    if found.layers_read is not None:
-        note(f"read layers {', '.join(map(str, found.layers_read))} only")
-    if found.left_out:
-        note(
-            f"left out: {'; '.join(f'{n} ({why})' for n, why in list(found.left_out.items())[:3])}"
-        )

@@ -1,6 +1,6 @@
 """From the sums of every layer and kind to the figures that people read: shares, cosines, conflicts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -53,30 +53,40 @@ def measure_geometry(
     checkpoints = [models[name] for name in experts]
     sums = measure(Task(models[base.name], checkpoints, names, rows, DENSITY), progress)
     groups = _groups(models[base.name].index.num_layers, layer_groups)
-
-    def region(layers: str, kind: str, chosen: Iterable[Place]) -> Region:
-        return _region(layers, kind, [sums[place] for place in chosen if place in sums], experts)
-
-    kinds = [kind for kind in KINDS if any(place[1] == kind for place in sums)]
-    everywhere = [("outside", frozenset({None})), *groups.items()]
-    by_kind = [region("all", kind, [p for p in sums if p[1] == kind]) for kind in kinds]
-    by_layers = [region(n, "all", [p for p in sums if p[0] in own]) for n, own in everywhere]
-    regions = [
-        region(name, kind, [p for p in sums if p[0] in own and p[1] == kind])
-        for name, own in everywhere
-        for kind in kinds
-    ]
+    whole, by_kind, by_layers, regions = _regions(sums, groups, experts)
     return Geometry(
         base=base.name,
         told_by=base.told_by,
         models=tuple(experts),
-        whole=region("all", "all", sums),
-        by_kind=tuple(by_kind),
-        by_layers=tuple(found for found in by_layers if found.parameters),
-        regions=tuple(found for found in regions if found.parameters),
+        whole=whole,
+        by_kind=by_kind,
+        by_layers=by_layers,
+        regions=regions,
         density=DENSITY,
         layers_read=layers,
         left_out=left_out,
+    )
+
+
+def _regions(
+    sums: Mapping[Place, Sums], groups: Mapping[str, frozenset[int]], experts: Sequence[str]
+) -> tuple[Region, tuple[Region, ...], tuple[Region, ...], tuple[Region, ...]]:
+    """The whole; each kind; each run of layers, and what is outside of them; each kind in each run."""
+
+    def region(layers: str, kind: str, own: Container[int | None] | None = None) -> Region:
+        inside = [place for place in sums if own is None or place[0] in own]
+        chosen = [sums[place] for place in inside if kind in ("all", place[1])]
+        return _region(layers, kind, chosen, experts)
+
+    kinds = [kind for kind in KINDS if any(place[1] == kind for place in sums)]
+    everywhere = [("outside", frozenset({None})), *groups.items()]
+    by_layers = [region(name, "all", own) for name, own in everywhere]
+    each = [region(name, kind, own) for name, own in everywhere for kind in kinds]
+    return (
+        region("all", "all"),
+        tuple(region("all", kind) for kind in kinds),
+        tuple(found for found in by_layers if found.parameters),
+        tuple(found for found in each if found.parameters),
     )
 
 

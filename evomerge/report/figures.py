@@ -6,6 +6,7 @@ from typing import Any
 
 from evomerge.bootstrap import Estimate
 from evomerge.errors import ResourceError
+from evomerge.insight import Point
 from evomerge.report.charts import pareto_pairs
 from evomerge.report.data import ReportData
 from evomerge.report.heatmap import HeatMap
@@ -22,6 +23,15 @@ _COSTS = {
     "other": "#8a939c",
     "waiting": "#d5dadf",
 }
+_DOTS: tuple[tuple[Callable[[Point], bool], dict[str, Any]], ...] = (
+    (lambda p: p.dropped, {"marker": "x", "color": _SOFT, "alpha": 0.5}),
+    (
+        lambda p: not p.dropped and not p.feasible,
+        {"marker": "o", "facecolors": "none", "edgecolors": "#b3372f"},
+    ),
+    (lambda p: not p.dropped and p.feasible, {"marker": "o", "color": _PALE}),
+)
+"""Candidates that lost a race, that miss a constraint, and all others."""
 Draw = Callable[[Any], None]
 """Draws onto matplotlib axes."""
 
@@ -83,38 +93,30 @@ def _history(data: ReportData, *, by_documents: bool) -> Draw:
     place = [p.documents if by_documents else p.number for p in points]
 
     def onto(axes: Any) -> None:
-        for marks, style in (
-            ([p.dropped for p in points], {"marker": "x", "color": _SOFT, "alpha": 0.5}),
-            (
-                [not p.dropped and not p.feasible for p in points],
-                {"marker": "o", "facecolors": "none", "edgecolors": "#b3372f"},
-            ),
-            ([not p.dropped and p.feasible for p in points], {"marker": "o", "color": _PALE}),
-        ):
-            chosen = [n for n, mark in enumerate(marks) if mark]
-            x, y = [place[n] for n in chosen], [points[n].fitness for n in chosen]
-            axes.scatter(x, y, s=12, linewidths=1, **style)
+        for has_mark, style in _DOTS:
+            chosen = [(x, p.fitness) for x, p in zip(place, points, strict=True) if has_mark(p)]
+            axes.scatter(
+                [x for x, _ in chosen], [y for _, y in chosen], s=12, linewidths=1, **style
+            )
         best = [(x, p.best) for x, p in zip(place, points, strict=True) if p.best is not None]
         if best:
             axes.plot(*zip(*best, strict=True), color=_BLUE, drawstyle="steps-post")
-        for number, (name, value) in enumerate(data.baselines):
-            color = _SOFT if number else _WARM
-            axes.axhline(value, color=color, linewidth=0.8, linestyle="--")
-            if not number:
-                axes.annotate(
-                    name,
-                    (1, value),
-                    (4, 0),
-                    xycoords=("axes fraction", "data"),
-                    textcoords="offset points",
-                    color=color,
-                    fontsize=8,
-                    va="center",
-                )
+        _baselines(axes, data.baselines)
         axes.set_xlabel("documents answered" if by_documents else "candidate")
         axes.set_ylabel("fitness on the search split")
 
     return onto
+
+
+def _baselines(axes: Any, baselines: Sequence[tuple[str, float]]) -> None:
+    """A line each, the best with its name."""
+    for _, value in baselines[1:]:
+        axes.axhline(value, color=_SOFT, linewidth=0.8, linestyle="--")
+    for name, value in baselines[:1]:
+        axes.axhline(value, color=_WARM, linewidth=0.8, linestyle="--")
+        style = {"color": _WARM, "fontsize": 8, "va": "center"}
+        over = ("axes fraction", "data")
+        axes.annotate(name, (1, value), (4, 0), over, textcoords="offset points", **style)
 
 
 def _intervals(rows: Sequence[tuple[str, Estimate]], title: str, *, bars: bool) -> Draw:

@@ -18,6 +18,7 @@ from evomerge.report.charts.svg import (
     svg,
     text,
     ticks,
+    x_axis,
     y_axis,
 )
 
@@ -54,8 +55,7 @@ def history_chart(
     y = Scale(low, high, height - BOTTOM, TOP)
     body = [
         *y_axis(y, LEFT, end),
-        *(text(x(t), height - 18, f"{t:g}", "tick") for t in _whole_ticks(x)),
-        text((LEFT + end) / 2, height - 2, "documents" if by_documents else "candidate", "tick"),
+        *x_axis(x, _whole_ticks(x), height, "documents" if by_documents else "candidate"),
         *_baseline_lines(baselines, y, end, beside=desk),
         *_marks(points, place, x, y, MAX_POINTS if desk else _FEW_POINTS),
         _best_so_far(points, place, x, y),

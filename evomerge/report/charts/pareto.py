@@ -18,6 +18,7 @@ from evomerge.report.charts.svg import (
     svg,
     text,
     ticks,
+    x_axis,
     y_axis,
 )
 from evomerge.results import Front
@@ -59,8 +60,7 @@ def pareto_chart(cloud: Cloud, across: str, up: str, width: float) -> str:
     y = Scale(*padded(o[up] for o in points), height - BOTTOM, TOP + 12)
     body = [
         *y_axis(y, LEFT, width - RIGHT),
-        *(text(x(t), height - 18, f"{t:g}", "tick") for t in ticks(x.low, x.high)),
-        text((LEFT + width) / 2, height - 2, across, "tick"),
+        *x_axis(x, ticks(x.low, x.high), height, across),
         text(LEFT, TOP, up, "tick", "start"),
         *_beaten(cloud.beaten, across, up, x, y),
         _reach(members, across, up, x, y),

@@ -100,6 +100,13 @@ def short(name: str, room: int) -> str:
     return name if len(name) <= room else name[: max(room - 1, 1)] + "…"
 
 
+def x_axis(x: Scale, marks: Iterable[float], height: float, name: str) -> Iterable[str]:
+    """Figures below the plot, and what they count below them."""
+    for mark in marks:
+        yield text(x(mark), height - 18, f"{mark:g}", "tick")
+    yield text((LEFT + x.end) / 2, height - 2, name, "tick")
+
+
 def y_axis(y: Scale, start: float, end: float) -> Iterable[str]:
     """Lines and figures across the plot."""
     for tick in ticks(y.low, y.high):
