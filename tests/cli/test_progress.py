@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from evomerge.cli.meter import Meter, duration
 from evomerge.cli.following import EventFeed
+from evomerge.cli.meter import Meter, duration
 from evomerge.cli.progress import SearchProgress
 from evomerge.controller.events import Note, PhaseStarted, Scored
 from evomerge.fitness import Split
