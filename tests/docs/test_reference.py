@@ -156,6 +156,15 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     assert broken == []
 
 
+def test_every_file_and_folder_that_the_newcomers_guide_names_is_there() -> None:
+    text = (DOCS / "contributing.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./]+(?:\.(?:py|sql|yml|md)|/))`", text))
+    named = {name for name in named if "NAME" not in name}
+    homes = (ROOT, ROOT / "evomerge", ROOT / "tests", DOCS)
+    assert [name for name in sorted(named) if not any((h / name).exists() for h in homes)] == []
+    assert len(named) > 40
+
+
 def test_every_page_can_be_reached_from_the_index() -> None:
     seen: set[Path] = set()
     todo = [DOCS / "index.md"]
