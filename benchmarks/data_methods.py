@@ -1,9 +1,11 @@
 """Methods that use data on the demo's zoo, beside the uniform average and the searches.
 
-    python -m benchmarks.data_methods [--searches]
+    python -m benchmarks.data_methods [--zoos N] [--searches N]
 
 Every recipe answers the same test documents; intervals are of the mean over tasks, documents resampled
-(95 %), and leads over the uniform average are paired. Searches see the search split alone, as the demo's.
+(95 %), and leads over the uniform average are paired. With several zoos, which differ in the seed that they
+were trained from, there is a table of all: means over the zoos, the lowest and the highest, and Student's
+interval of the lead. Searches see the search split alone, as the demo's.
 Texts are the search split's documents of the task that each expert was trained for (`own`), or of all
 tasks for every expert. Seconds are CPU seconds of one thread. Prints the table of docs/calibration.md.
 """
@@ -13,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,6 @@ RECIPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 SEARCHES: Mapping[str, tuple[str | None, int]] = {
     "search, task arithmetic (the demo's)": (None, 60),
-    "search, fisher_global": ("fisher_global", 30),
     "search, regmean_global": ("regmean_global", 30),
 }
 STATISTICS_OF_ALL = ("fisher", "regmean", "mats", "sens_merging")
@@ -71,10 +72,24 @@ def main() -> None:
     """Measure, merge, search, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", choices=sorted(ZOOS), default="demo")
-    parser.add_argument("--searches", action="store_true", help="some five more CPU minutes")
+    parser.add_argument("--zoos", type=int, default=1, help="trained from so many seeds")
+    parser.add_argument("--searches", type=int, default=0, help="on so many of them")
     options = parser.parse_args()
-    spec = load_spec(build_zoo(config=ZOOS[options.zoo]).search_file)
-    own = OWN if options.zoo == "demo" else {}
+    found = []
+    for number in range(options.zoos):
+        config = ZOOS[options.zoo]
+        config = replace(config, seed=config.seed + number)
+        spec = load_spec(build_zoo(config=config).search_file)
+        own = OWN if options.zoo == "demo" else {}
+        print(f"\nseed {config.seed}\n", flush=True)
+        found.append(rows_of(spec, own, searches=number < options.searches))
+        print(table(found[-1]), flush=True)
+    if len(found) > 1:
+        print(f"\nall {len(found)} zoos\n\n{table_of_zoos(found)}")
+
+
+def rows_of(spec: SearchSpec, own: Mapping[str, str], *, searches: bool) -> list[Row]:
+    """Every recipe of one zoo, and its searches where asked."""
     shared, given = (with_texts(spec, texts) for texts in ({}, own))
     for one in (shared, given):
         measure_all(one)
@@ -83,15 +98,14 @@ def main() -> None:
         for name in ("Fisher", "RegMean"):
             row = evaluated(name, shared, evaluator)
             rows.append(Row(f"{name}, texts of all tasks", row.values, row.seconds))
-    print(table(rows), flush=True)
-    if not options.searches:
-        return
+    if not searches:
+        return rows
     found = {name: searched(name, given) for name in SEARCHES}
     with closing(engine(spec)) as evaluator:
         for name, (recipe, seconds, count) in found.items():
             result = evaluator.evaluate(recipe, Split.TEST)
             rows.append(Row(name, documents(result), seconds, count))
-    print(table(rows))
+    return rows
 
 
 def engine(spec: SearchSpec) -> Evaluator:
@@ -197,6 +211,34 @@ def table(rows: list[Row]) -> str:
             f"| {row.name} | {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] | {ahead} | {cost} |"
         )
     return "\n".join(lines)
+
+
+def table_of_zoos(zoos: list[list[Row]]) -> str:
+    """Markdown of the rows that several zoos have: means, extremes, leads with Student's interval."""
+    lines = [
+        "| | mean of the tasks (lowest, highest) | over the uniform average | zoos |",
+        "|---|---|---|---|",
+    ]
+    firsts = [rows[0].mean for rows in zoos]
+    for name in dict.fromkeys(row.name for rows in zoos for row in rows):
+        own = [(n, row.mean) for n, rows in enumerate(zoos) for row in rows if row.name == name]
+        means = np.array([mean for _, mean in own])
+        leads = means - np.array([firsts[n] for n, _ in own])
+        ahead = "" if name == zoos[0][0].name else _student(leads)
+        shown = f"{means.mean():.3f} ({means.min():.3f}, {means.max():.3f})"
+        lines.append(f"| {name} | {shown} | {ahead} | {len(own)} |")
+    return "\n".join(lines)
+
+
+def _student(values: np.ndarray) -> str:
+    """The mean of a few values with its 95 % interval."""
+    from scipy.stats import t
+
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return f"{mean:+.3f}"
+    half = float(t.ppf(0.975, count - 1) * values.std(ddof=1) / np.sqrt(count))
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
 
 
 def _draws(row: Row) -> np.ndarray:
