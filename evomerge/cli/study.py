@@ -68,13 +68,13 @@ def study(
     _show(result, folder, chosen)
 
 
-def _zoo(name: str) -> Path:
+def _zoo(name: str, seed: int) -> Path:
     """The study's zoo; trained now unless it is there."""
     from evomerge.cli.demo import shares
     from evomerge.study.zoos import zoo_folder
 
-    with shares(f"preparing the zoo {name}") as progress:
-        return zoo_folder(name, progress)
+    with shares(f"preparing the zoo {name}, training {seed}") as progress:
+        return zoo_folder(name, seed, progress)
 
 
 def _run(
@@ -86,7 +86,14 @@ def _run(
     from evomerge.study.run import run_study
 
     with store_at(store, create=True) as opened, Interrupts(_AGAIN).listening() as interrupts:
-        where = Where(opened, address, inline, lambda workers: Interruptible(workers, interrupts))
+        where = Where(
+            opened,
+            address,
+            inline,
+            room=spec.workers.max * spec.workers.cpus,
+            heeding=lambda workers: Interruptible(workers, interrupts),
+            check=interrupts.check,
+        )
         return run_study(spec, folder, where, _heard, note)
 
 

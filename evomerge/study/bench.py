@@ -39,13 +39,16 @@ _OPEN = (EvaluationStatus.PENDING, EvaluationStatus.RUNNING)
 class Where:
     """Where a study's work is done: the store, and a cluster, a local Ray, or this process.
 
-    heeding: wraps the workers, so that whoever watches can stop a study between two merges.
+    room: CPUs that a local Ray has room for. heeding: wraps the workers, so that whoever watches can stop a
+    study between two merges. check: raises KeyboardInterrupt where that was asked for.
     """
 
     store: SQLStore
     address: str | None = None
     inline: bool = True
+    room: float | None = None
     heeding: Callable[[Dispatcher], Dispatcher] = lambda dispatcher: dispatcher
+    check: Callable[[], None] = lambda: None
 
     def dispatcher(self, search: SearchRecord) -> Dispatcher:
         """Workers for one search or bench; not started."""

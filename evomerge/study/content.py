@@ -15,7 +15,7 @@ def study_content(result: StudyResult, tables: Tables) -> dict[str, Any]:
     content = {
         "evomerge": __version__,
         "study": result.spec,
-        "versions": {base.base.label: base.versions for base in result.bases},
+        "versions": {base.base.title: base.versions for base in result.bases},
         "parameters": tables.parameters,
         "measures": tables.rows,
         "relations": tables.relations,
@@ -26,6 +26,7 @@ def study_content(result: StudyResult, tables: Tables) -> dict[str, Any]:
         "recipes": [
             {
                 "base": base.base.label,
+                "training": base.base.training,
                 "method": cell.cell.entry.label,
                 "experts": [place + 1 for place in cell.cell.places],
                 "seed": cell.cell.seed,

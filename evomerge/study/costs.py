@@ -64,15 +64,16 @@ def base_shapes(base: BaseResult) -> Shapes:
     return shapes_of(read_model(name, model_folders([name])))
 
 
-def costs_of_base(base: BaseResult, shapes: Shapes) -> Iterator[Cost]:
-    """By size, then in the order of the cells."""
-    for size in sorted({cell.cell.size for cell in base.cells}):
-        cells = [c for c in base.cells if c.cell.size == size and c.scored.evaluation and c.choice]
+def costs_of_bases(trainings: Sequence[BaseResult], shapes: Shapes) -> Iterator[Cost]:
+    """Of all trainings of one base: by size, then in the order of the cells."""
+    everything = [cell for base in trainings for cell in base.cells]
+    for size in sorted({cell.cell.size for cell in everything}):
+        cells = [c for c in everything if c.cell.size == size and c.scored.evaluation and c.choice]
         for label in dict.fromkeys(cell.cell.entry.label for cell in cells):
-            yield _cost(base, [cell for cell in cells if cell.cell.entry.label == label], shapes)
+            yield _cost([cell for cell in cells if cell.cell.entry.label == label], shapes)
 
 
-def _cost(base: BaseResult, cells: Sequence[CellResult], shapes: Shapes) -> Cost:
+def _cost(cells: Sequence[CellResult], shapes: Shapes) -> Cost:
     choices = [cell.choice for cell in cells if cell.choice is not None]
     flops = [flops_of(choice, shapes) for choice in choices]
     merges = [one.merge for one in flops if one.merge is not None]
@@ -80,7 +81,7 @@ def _cost(base: BaseResult, cells: Sequence[CellResult], shapes: Shapes) -> Cost
     merged = [e.costs.merge_seconds for cell in cells if (e := cell.scored.evaluation) and e.costs]
     peaks = [cell.peak_bytes for cell in cells if cell.peak_bytes is not None]
     return Cost(
-        base.base.label,
+        cells[0].cell.base.label,
         cells[0].cell.entry.label,
         cells[0].cell.size,
         _mean([one.statistics for one in flops]),
@@ -135,4 +136,4 @@ def _amount(method: Method) -> str:
     return f"{method.min_models} to {method.max_models}"
 
 
-__all__ = ["Cost", "Prerequisites", "base_shapes", "costs_of_base", "prerequisites_of"]
+__all__ = ["Cost", "Prerequisites", "base_shapes", "costs_of_bases", "prerequisites_of"]

@@ -3,8 +3,9 @@
 Errors name file, line, field and remedy, as those of search files do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,8 +18,8 @@ from evomerge.study.spec import StudyBase, StudyMethod, StudySpec
 
 READY = Path(__file__).parent / "ready"
 PAGE = "docs/studies.md"
-FindZoo = Callable[[str], Path]
-"""The folder of a zoo by its name, trained where it is not there yet."""
+FindZoo = Callable[[str, int], Path]
+"""The folder of a zoo by its name and the seed of its training, trained where it is not there yet."""
 
 
 def ready_studies() -> tuple[str, ...]:
@@ -55,7 +56,11 @@ def load_study(file: Path, zoo: FindZoo | None = None) -> StudySpec:
     _check_spaces(spec, file)
     if spec.zoo is None:
         return _resolved(spec, file.parent.resolve())
-    return spec if zoo is None else _resolved(spec, zoo(spec.zoo))
+    trained = spec.model_copy(update={"bases": spec.trained})
+    if zoo is None:
+        return trained
+    folders = {seed: zoo(spec.zoo, seed) for seed in spec.trainings}
+    return _resolved(trained, folders[spec.trainings[0]], folders)
 
 
 def _read(file: Path) -> Any:
@@ -92,12 +97,17 @@ def _check_spaces(spec: StudySpec, file: Path) -> None:
             )
 
 
-def _resolved(spec: StudySpec, folder: Path) -> StudySpec:
+def _resolved(
+    spec: StudySpec, folder: Path, trainings: Mapping[int, Path] = MappingProxyType({})
+) -> StudySpec:
+    """With whole paths: of models below their training's folder, where that is another one."""
     include = spec.evaluation.include_path
     place = None if include is None else (folder / include.expanduser()).resolve()
     return spec.model_copy(
         update={
-            "bases": tuple(_base(base, folder) for base in spec.bases),
+            "bases": tuple(
+                _base(base, trainings.get(base.training, folder)) for base in spec.bases
+            ),
             "evaluation": spec.evaluation.model_copy(update={"include_path": place}),
         }
     )

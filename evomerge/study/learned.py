@@ -7,6 +7,7 @@ from evomerge.calibration.sets import CalibrationSet
 from evomerge.hub import local_folder
 from evomerge.merging.dam.coefficients import Learned, load_learned
 from evomerge.merging.dam.run import COEFFICIENTS, MERGE, START, learn
+from evomerge.merging.device import choose_device
 from evomerge.merging.mergekit_yaml import dump_recipe, load_recipe
 from evomerge.merging.offline import merge_to_folder
 from evomerge.recipe import Recipe, Source, constant
@@ -44,7 +45,7 @@ def _learned(recipe: Recipe, folder: Path) -> Learned:
         return load_learned(folder / COEFFICIENTS)
     config = folder / _CONFIG
     config.write_text(dump_recipe(recipe), encoding="utf-8")
-    return learn(config, folder)
+    return learn(config, folder, device=choose_device("auto"))
 
 
 def _beginning_at(begin: Recipe, recipe: Recipe, folder: Path) -> Recipe:

@@ -5,27 +5,33 @@
   combinations  the plain score on skills and factors that experts know, and none knows together
   held-out      score over the base's, on what no expert was trained for
 
-Means are taken within a skill first, then over skills, then over subsets and seeds (Yadav et al. 2024).
-Where more is worse (perplexity), ratios are turned over. A ratio to 0 is none, and its task is named.
+Means are taken within a skill first, then over skills, then over trainings, subsets and seeds (Yadav et
+al. 2024). Where more is worse (perplexity), ratios are turned over. A ratio to 0 is none, and its task is
+named.
 
-Draws are of resampled documents, the same ones for all models of a base; over several subsets or seeds
-these are resampled as well. Shapes: B resamples, S subsets and seeds.
+Draws are of resampled documents, the same ones for all models and all trainings. Where there are several
+trainings, subsets or seeds, each of these factors is resampled too, independently of the others (Owen
+2007, The pigeonhole bootstrap): they are crossed, as the same subsets are merged in every training.
+Shapes: B resamples, S merges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from evomerge.bootstrap import SEED, Estimate, Floats, percentile_interval
+from evomerge.bootstrap import SEED, Estimate, Floats, percentile_interval, resample_counts
 from evomerge.comparison import Comparison
 from evomerge.fitness import References
+from evomerge.study.plan import Places
 from evomerge.study.roles import Role, held_in, is_own, of_role
 from evomerge.study.run import BaseResult, CellResult, Scored
 from evomerge.study.spec import StudyExpert, StudyTask
 
 MEASURES = (Role.HELD_IN, Role.COMBINATION, Role.HELD_OUT)
+Unit = tuple[Hashable, ...]
+"""What a value is of: one member of each factor, such as a training, a subset and a seed."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Measured:
         self._rows = [row for row in rows if row.evaluation is not None]
         self._places = {id(row): place for place, row in enumerate(self._rows)}
         self._result = result
+        self._known: dict[tuple[int, Places, Role], Value | None] = {}
         self._comparison = Comparison(
             result.objective,
             References(),
@@ -64,9 +71,12 @@ class Measured:
         return [self._comparison.scores(place) for place in range(len(self._rows))]
 
     def of_cell(self, cell: CellResult, role: Role) -> Value | None:
-        """One measure of a cell; None where it failed, or has no such tasks."""
-        experts = [self._experts[place] for place in cell.cell.places]
-        return self.of(cell.scored, role, experts)
+        """One measure of a cell, worked out once; None where it failed, or has no such tasks."""
+        key = id(cell.scored), cell.cell.places, role
+        if key not in self._known:
+            experts = [self._experts[place] for place in cell.cell.places]
+            self._known[key] = self.of(cell.scored, role, experts)
+        return self._known[key]
 
     def of(self, row: Scored, role: Role, experts: Sequence[StudyExpert]) -> Value | None:
         """One measure of a model. experts: whose tasks are held-in, and whom it is related to."""
@@ -146,26 +156,38 @@ def mean(values: Sequence[Value]) -> Value:
     return Value(float(np.mean([value.value for value in values])), together)
 
 
-def pooled(values: Sequence[Value], seed: int = 0) -> Estimate:
-    """The mean over subsets and seeds, with an interval that speaks of others too.
+def pooled(values: Sequence[Value], units: Sequence[Unit] | None = None) -> Estimate:
+    """The mean over merges, with an interval that speaks of other trainings, subsets and seeds too.
 
-    Subsets are drawn with replacement; their deviations are stretched by sqrt(S / (S − 1)), as
-    resampling alone gives the variance of these S, not of all there might be.
+    Two parts, which are independent: the resampled documents of the mean, and the merges' deviations from
+    it, each times how often its training, its subset and its seed were drawn. Resampling n of n gives
+    the variance of these n, not of all there might be: deviations are stretched by sqrt(n / (n − 1)).
+
+    Args:
+        units: of which training, subset and seed each value is; without, each one stands for itself.
     """
-    centres_S = np.array([value.value for value in values])
-    centre, count = float(centres_S.mean()), len(values)
-    known = [value.draws for value in values if value.draws is not None]
-    if len(known) < count:
-        return Estimate(centre)
-    draws_SB = np.array(known)
-    if count == 1:
-        return percentile_interval(centre, draws_SB[0])
-    size = draws_SB.shape[1]
-    picked_BS = np.random.default_rng([SEED, 0x57D1, seed]).integers(count, size=(size, count))
-    stretch = np.sqrt(count / (count - 1))
-    among_B = centre + (centres_S[picked_BS].mean(axis=1) - centre) * stretch
-    noise_BS = (draws_SB - centres_S[:, None])[picked_BS, np.arange(size)[:, None]]
-    return percentile_interval(centre, among_B + noise_BS.mean(axis=1))
+    whole = mean(values)
+    if whole.draws is None:
+        return Estimate(whole.value)
+    names = [(place,) for place in range(len(values))] if units is None else units
+    deviations_S = np.array([value.value for value in values]) - whole.value
+    weights_SB = _weights(names, len(whole.draws))
+    among_B = (deviations_S[:, None] * weights_SB).mean(axis=0)
+    return percentile_interval(whole.value, whole.draws + among_B)
+
+
+def _weights(units: Sequence[Unit], size: int) -> Floats:
+    """How much of each unit's deviation is in a draw, (S, B): over all factors that have several members."""
+    weights_SB = np.ones((len(units), size))
+    for number, factor in enumerate(zip(*units, strict=True)):
+        members = list(dict.fromkeys(factor))
+        count = len(members)
+        if count > 1:
+            generator = np.random.default_rng([SEED, 0x57D1, number])
+            drawn_BM = resample_counts(generator, size, count)
+            own_SB = drawn_BM.T[[members.index(one) for one in factor]]
+            weights_SB *= 1 + (own_SB - 1) * np.sqrt(count / (count - 1))
+    return weights_SB
 
 
 def difference(one: Value, other: Value) -> Value:

@@ -14,8 +14,9 @@ from evomerge.study.charts import Axis, Series, line_chart, scatter_chart
 from evomerge.study.content import study_content
 from evomerge.study.measures import MEASURES
 from evomerge.study.roles import Role
+from evomerge.study.rows import Row
 from evomerge.study.run import StudyResult
-from evomerge.study.tables import Row, Tables
+from evomerge.study.tables import Tables
 from evomerge.study.words import HEADINGS, tables_of
 
 GENERATOR = '<meta name="generator" content="evomerge'

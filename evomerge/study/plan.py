@@ -41,7 +41,7 @@ class Cell:
     def label(self) -> str:
         """For people."""
         seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.entry.label} on {self.base.label}, experts {_listed(self.places)}{seed}"
+        return f"{self.entry.label} on {self.base.title}, experts {_listed(self.places)}{seed}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,19 @@ def _cells(spec: StudySpec) -> Iterator[Cell]:
             for entry in spec.methods:
                 for seed in spec.seeds if is_random(entry) else spec.seeds[:1]:
                     yield Cell(base, entry, places, seed, orders)
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells in parts: those of a part begin at nothing, or at what an earlier part found."""
+    depths: dict[str, int] = {}
+    found: list[list[Cell]] = []
+    for cell in cells:
+        after = cell.entry.after
+        depth = 0 if after is None else 1 + depths.get(after, 0)
+        depths[cell.entry.label] = depth
+        found += [[] for _ in range(1 + depth - len(found))]
+        found[depth].append(cell)
+    return found
 
 
 def is_random(entry: StudyMethod) -> bool:

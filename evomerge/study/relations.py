@@ -1,8 +1,8 @@
 """What the rows of a study say together: whether measures go hand in hand over the methods.
 
 Tam et al. 2024 found held-in performance and generalisation correlated for vision and anticorrelated for
-language; here it is Pearson's r over the methods, each subset's mean taken off, with an interval over
-resampled documents.
+language; here it is Pearson's r over the methods, each subset's mean in each training taken off, with an
+interval over resampled documents.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from evomerge.bootstrap import Estimate, Floats, percentile_interval
-from evomerge.study.measures import Measured, Value, difference, mean
+from evomerge.study.measures import Value, difference, mean
 from evomerge.study.roles import Role
-from evomerge.study.run import BaseResult, CellResult
+from evomerge.study.rows import Merge, Training
 
 _FEWEST = 4
 """Merges that a correlation is worth being worked out for."""
@@ -31,24 +31,23 @@ class Relation:
     correlation: Estimate
 
 
-def relations_of(base: BaseResult, measured: Measured) -> Iterator[Relation]:
+def relations_of(base: str, trainings: Sequence[Training]) -> Iterator[Relation]:
     """For every size, held-in with combinations and with held-out."""
-    for size in sorted({cell.cell.size for cell in base.cells}):
-        cells = [cell for cell in base.cells if cell.cell.size == size]
+    merges = [Merge(training, cell) for training in trainings for cell in training.scored]
+    for size in sorted({merge.cell.cell.size for merge in merges}):
+        of_size = [merge for merge in merges if merge.cell.cell.size == size]
         for other in (Role.COMBINATION, Role.HELD_OUT):
-            pairs = list(_pairs(measured, cells, other))
+            pairs = list(_pairs(of_size, other))
             if len(pairs) >= _FEWEST:
                 found = correlation([one for one, _ in pairs], [two for _, two in pairs])
-                yield Relation(base.base.label, size, Role.HELD_IN, other, len(pairs), found)
+                yield Relation(base, size, Role.HELD_IN, other, len(pairs), found)
 
 
-def _pairs(
-    measured: Measured, cells: Sequence[CellResult], other: Role
-) -> Iterator[tuple[Value, Value]]:
-    """Both measures of each merge, less their means over the methods on the same subset."""
-    for places in dict.fromkeys(cell.cell.places for cell in cells):
-        same = [cell for cell in cells if cell.cell.places == places]
-        both = [(measured.of_cell(c, Role.HELD_IN), measured.of_cell(c, other)) for c in same]
+def _pairs(merges: Sequence[Merge], other: Role) -> Iterator[tuple[Value, Value]]:
+    """Both measures of each merge, less their means over the methods on the same subset and training."""
+    for place in dict.fromkeys(merge.place for merge in merges):
+        same = [merge for merge in merges if merge.place == place]
+        both = [(merge.measure(Role.HELD_IN), merge.measure(other)) for merge in same]
         known = [(one, two) for one, two in both if one is not None and two is not None]
         if len(known) > 1:
             middle = mean([one for one, _ in known]), mean([two for _, two in known])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evomerge.controller.baselines import soup
-from evomerge.errors import CandidateError
+from evomerge.errors import CandidateError, EvomergeError
 from evomerge.fitness import Objective, Split, TaskOutcomes
 from evomerge.recipe import Recipe
 from evomerge.service import check_search
@@ -17,12 +17,14 @@ from evomerge.spec import SearchSpec
 from evomerge.store.types import EvaluationRecord, EvaluationStatus
 from evomerge.study.bench import Bench, Where, open_bench
 from evomerge.study.choose import NEUTRAL, Task, choose
+from evomerge.study.learning_out import learn_on_ray
 from evomerge.study.memory import Peaks, watched
-from evomerge.study.plan import Cell, Skipped, make_plan
-from evomerge.study.recipes import needs_texts
+from evomerge.study.plan import Cell, Skipped, make_plan, waves
+from evomerge.study.recipes import default_recipe, needs_texts
 from evomerge.study.records import Choice, Choices, key_of
 from evomerge.study.roles import held_in
 from evomerge.study.spec import StudyBase, StudySpec, StudyTask, short
+from evomerge.study.statistics import measured_for_all
 
 CHOICES, PEAKS = "choices", "peaks"
 Tell = Callable[[str], None]
@@ -120,14 +122,18 @@ class _BaseRun:
     def __post_init__(self) -> None:
         self._choices = Choices(self.folder / CHOICES)
         self._peaks = Peaks(self.folder / PEAKS)
+        self._failed: dict[str, EvomergeError] = {}
         self._made: dict[tuple[str, tuple[int, ...], int], tuple[str, Choice] | str] = {}
 
     def result(self, cells: Sequence[Cell]) -> BaseResult:
         everything = self._search(self.base.models, self.spec.tasks)
         everything = self._with_texts(everything)
-        for cell in cells:
-            self.count(cell.label)
-            self._made[_name(cell)] = self._chosen(cell, everything)
+        self._measure_ahead(cells, everything)
+        for wave in waves(cells):
+            self._learn_ahead(wave, everything)
+            for cell in wave:
+                self.count(cell.label)
+                self._made[_name(cell)] = self._chosen(cell, everything)
         with open_bench(self.where, self._bench_of(everything)) as bench:
             references = dict(self._references())
             scored = self._scored(bench, references | self._recipes(cells))
@@ -144,7 +150,7 @@ class _BaseRun:
     def _search(self, models: Sequence[str], tasks: Sequence[StudyTask]) -> SearchSpec:
         """A search over some models and tasks, but for its space."""
         return SearchSpec(
-            name=f"{self.spec.name}: {self.base.label}"[:100],
+            name=f"{self.spec.name}: {self.base.title}"[:100],
             base_model=self.base.model,
             models=tuple(models),
             space=NEUTRAL,
@@ -187,6 +193,33 @@ class _BaseRun:
         return everything.model_copy(update={"calibration": calibration})
 
     # --- choosing ---
+    def _measure_ahead(self, cells: Sequence[Cell], everything: SearchSpec) -> None:
+        """On a cluster, the statistics of all models at once."""
+        texts = everything.calibration.set
+        if texts is not None and not self.where.inline:
+            given = [one for one in cells if one.entry.policy == "default"]
+            measured_for_all((default_recipe(cell, texts) for cell in given), self.where)
+
+    def _learn_ahead(self, wave: Sequence[Cell], everything: SearchSpec) -> None:
+        """On a cluster, all that learn, side by side."""
+        if self.where.inline:
+            return
+        learning = [cell for cell in wave if cell.entry.declared.learned]
+        asked = [task for cell in learning if (task := self._asked_of(cell, everything))]
+        missing = [task for task in asked if self._choices.read(task.key) is None]
+        for task, found in learn_on_ray(missing, self.where, self.spec.workers):
+            if isinstance(found, Choice):
+                self._choices.write(task.key, found)
+            else:
+                self._failed[task.key] = found
+
+    def _asked_of(self, cell: Cell, everything: SearchSpec) -> Task | None:
+        """What to choose for; None where what it begins at failed."""
+        try:
+            return self._asked(cell, everything)
+        except CandidateError:
+            return None
+
     def _chosen(self, cell: Cell, everything: SearchSpec) -> tuple[str, Choice] | str:
         """Key and choice of a cell; why there is none where it cannot be had."""
         try:
@@ -196,18 +229,24 @@ class _BaseRun:
             return error.message
 
     def _choice(self, cell: Cell, everything: SearchSpec) -> tuple[str, Choice]:
+        asked = self._asked(cell, everything)
+        if asked.key in self._failed:
+            raise self._failed[asked.key]
+        found = self._choices.read(asked.key)
+        if found is None:
+            found = choose(asked, self.where)
+            self._choices.write(asked.key, found)
+        return asked.key, found
+
+    def _asked(self, cell: Cell, everything: SearchSpec) -> Task:
+        """Raises CandidateError where what the cell begins at failed."""
         after_key, after = self._earlier(cell)
         tasks = held_in(self.spec.tasks, [self.base.experts[place] for place in cell.places])
         spec = self._search(cell.models, tasks)
         texts = everything.calibration.set
         key = key_of(cell, self._scope(cell, spec), texts, after_key)
-        found = self._choices.read(key)
-        if found is None:
-            named = spec.model_copy(update={"space": cell.entry.space_name})
-            asked = Task(cell, named, texts, after, key, self.folder / key)
-            found = choose(asked, self.where)
-            self._choices.write(key, found)
-        return key, found
+        named = spec.model_copy(update={"space": cell.entry.space_name})
+        return Task(cell, named, texts, after, key, self.folder / key)
 
     def _earlier(self, cell: Cell) -> tuple[str | None, Choice | None]:
         """Key and choice that a cell begins at: of the same seed, or of the only one there is."""

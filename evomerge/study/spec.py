@@ -36,11 +36,13 @@ class StudyExpert(Frozen):
 class StudyBase(Frozen):
     """A base model and its fine-tunes; several of them are the sizes that are compared.
 
-    multitask: one model trained for everything, scored beside the merges.
+    multitask: one model trained for everything, scored beside the merges. training: tells bases of one
+        name apart, which are the same but for the seed that they were trained with.
     """
 
     model: str
     name: str | None = None
+    training: int = Field(0, ge=0)
     experts: tuple[StudyExpert, ...] = Field(min_length=2)
     multitask: str | None = None
 
@@ -55,6 +57,11 @@ class StudyBase(Frozen):
     def label(self) -> str:
         """Its name, or the last part of the model's."""
         return self.name or short(self.model)
+
+    @property
+    def title(self) -> str:
+        """The label, and which training it is of."""
+        return f"{self.label}, training {self.training}" if self.training else self.label
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -186,12 +193,14 @@ class StudySpec(Frozen):
     """Everything a study is.
 
     zoo: the name of models and tasks that are trained on this machine first; relative paths are then
-        below its folder. factor: what the second factor is called. seeds: for methods that draw random
-        numbers; the others have one result.
+        below its folder. trainings: the seeds that the zoo is trained with, each of which gives bases and
+        experts of its own; tasks are the first one's. factor: what the second factor is called. seeds:
+        for methods that draw random numbers; the others have one result.
     """
 
     name: str = Field("study", min_length=1, max_length=80)
     zoo: str | None = None
+    trainings: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     factor: str = "factor"
     bases: tuple[StudyBase, ...] = Field(min_length=1)
     tasks: tuple[StudyTask, ...] = Field(min_length=1)
@@ -208,11 +217,33 @@ class StudySpec(Frozen):
         for what, names in (
             ("task", [task.task for task in self.tasks]),
             ("method", [method.label for method in self.methods]),
-            ("base", [base.label for base in self.bases]),
+            ("base", [f"{base.label}, training {base.training}" for base in self.bases]),
+            ("training", [str(seed) for seed in self.trainings]),
         ):
             if twice := _repeated(names):
-                raise ValueError(f"{what} named twice: {', '.join(twice)}; give each a name")
+                raise ValueError(f"{what} named twice: {', '.join(twice)}; give each its own")
         return self
+
+    @model_validator(mode="after")
+    def _trainings_are_of_the_same(self) -> Self:
+        if self.zoo is None and self.trainings != (0,):
+            raise ValueError("`trainings` are of a zoo: give bases one name and a `training` each")
+        if self.zoo is not None and any(base.training for base in self.bases):
+            raise ValueError("the zoo is trained by `trainings`: leave `training` out of the bases")
+        for label in {base.label for base in self.bases}:
+            same = [base.experts for base in self.bases if base.label == label]
+            if len({tuple((one.skill, one.factor) for one in experts) for experts in same}) > 1:
+                raise ValueError(f"trainings of {label} differ in the skills of their experts")
+        return self
+
+    @property
+    def trained(self) -> tuple[StudyBase, ...]:
+        """The bases, each once for every training of the zoo."""
+        return tuple(
+            base.model_copy(update={"name": base.label, "training": seed})
+            for base in self.bases
+            for seed in self.trainings
+        )
 
     @model_validator(mode="after")
     def _entries_follow_earlier_ones(self) -> Self:

@@ -4,7 +4,7 @@ Measuring is `evomerge.evaluation.calibrated`'s; what has been measured says its
 that a study which finds everything measured reports the same cost as the one that measured it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,28 +31,41 @@ class MeasuredStatistic:
 
 def measured_for(recipe: Recipe, where: Where) -> tuple[MeasuredStatistic, ...]:
     """What a recipe is computed from, measured now where it is missing; nothing for most methods."""
-    names = statistics_of(recipe)
-    if not names or recipe.calibration is None:
+    return measured_for_all([recipe], where)
+
+
+def measured_for_all(recipes: Iterable[Recipe], where: Where) -> tuple[MeasuredStatistic, ...]:
+    """The same for recipes on the same texts: all statistics of all models at once."""
+    asked = [one for one in recipes if one.calibration is not None and statistics_of(one)]
+    if not asked:
         return ()
     from evomerge.calibration.recipes import kept_set_of
     from evomerge.evaluation.calibrated import Work
 
-    models = tuple(dict.fromkeys(source.model for source in recipe.sources()))
-    work = Work(models, model_folders(models), names, kept_set_of(recipe))
+    names = tuple(sorted({name for one in asked for name in statistics_of(one)}))
+    models = tuple(dict.fromkeys(source.model for one in asked for source in one.sources()))
+    work = Work(models, model_folders(models), names, kept_set_of(asked[0]))
     measure(work, where)
     return costs_of(work)
 
 
 def measure(work: "Work", where: Where) -> None:
     """Measure what is missing, in this process or one model a worker of the cluster."""
-    if where.inline or where.address is None:
+    from evomerge.calibration.store import StatisticStore
+
+    store = StatisticStore()
+    if all(store.has(one) for one in work.requests()):
+        return
+    if where.inline:
         from evomerge.evaluation.calibrated import calibrate
 
         calibrate(work)
         return
     from evomerge.calibration.collect import DEFAULTS
     from evomerge.dispatch.calibration import calibrate_on_ray
+    from evomerge.dispatch.connection import connect
 
+    connect(where.address, where.room)
     calibrate_on_ray(work, DEFAULTS, where.address, lambda text: None)
 
 

@@ -1,38 +1,19 @@
-"""The rows of a study's report: every method on every size of subset, with intervals.
+"""Everything that a study's report shows, as plain values: rows, relations, costs, scores, failures.
 
-Plain values, which the terminal, Markdown, JSON and the page all show.
+The terminal, Markdown, JSON and the page all show these.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 from evomerge.bootstrap import Estimate
-from evomerge.study.costs import Cost, Prerequisites, base_shapes, costs_of_base, prerequisites_of
+from evomerge.study.costs import Cost, Prerequisites, base_shapes, costs_of_bases, prerequisites_of
 from evomerge.study.flops import Shapes
-from evomerge.study.measures import MEASURES, Measured, Value, difference, pooled
+from evomerge.study.measures import Measured
 from evomerge.study.relations import Relation, relations_of
-from evomerge.study.roles import Role
-from evomerge.study.run import BaseResult, CellResult, Scored, StudyResult
-
-Estimates = Mapping[Role, Estimate]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method with its policy on subsets of one size, or a model as it is.
-
-    size: experts that were merged; 0 for models that are no merges. cells: how many merges it is the
-    mean of. leads: over the first method of the file, on the same subsets.
-    """
-
-    base: str
-    label: str
-    size: int
-    measures: Estimates
-    cells: int = 0
-    leads: Estimates = field(default_factory=dict)
-    undefined: tuple[str, ...] = ()
+from evomerge.study.rows import Row, Training, method_rows, reference_rows
+from evomerge.study.run import StudyResult
 
 
 @dataclass(frozen=True)
@@ -40,6 +21,7 @@ class TaskRow:
     """One model's plain scores. experts: their places in the file from 1, of a merge."""
 
     base: str
+    training: int
     label: str
     experts: tuple[int, ...]
     seed: int | None
@@ -47,19 +29,23 @@ class TaskRow:
 
 
 class Tables:
-    """All rows of a study."""
+    """All rows of a study. Trainings of one base are rows together."""
 
     def __init__(self, result: StudyResult) -> None:
         self._result = result
-        self._measured = [Measured(base) for base in result.bases]
+        self._trainings: dict[str, list[Training]] = {}
+        for base in result.bases:
+            training = Training(base, Measured(base))
+            self._trainings.setdefault(base.base.label, []).append(training)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Base by base: the models themselves, then methods in the order of the file, by size."""
+        methods = [entry.label for entry in self._result.spec.methods]
         return tuple(
             row
-            for base, measured in zip(self._result.bases, self._measured, strict=True)
-            for row in (*_references(base, measured), *self._methods(base, measured))
+            for label, found in self._trainings.items()
+            for row in (*reference_rows(label, found), *method_rows(label, found, methods))
         )
 
     @cached_property
@@ -67,21 +53,18 @@ class Tables:
         """What each method took, base by base."""
         return tuple(
             cost
-            for base, shapes in zip(self._result.bases, self._shapes, strict=True)
-            for cost in costs_of_base(base, shapes)
+            for label, found in self._trainings.items()
+            for cost in costs_of_bases([one.result for one in found], self._shapes[label])
         )
 
     @cached_property
     def parameters(self) -> Mapping[str, int]:
         """The number of parameters of each base."""
-        labels = [base.base.label for base in self._result.bases]
-        return {
-            label: shapes.parameters for label, shapes in zip(labels, self._shapes, strict=True)
-        }
+        return {label: shapes.parameters for label, shapes in self._shapes.items()}
 
     @cached_property
-    def _shapes(self) -> list[Shapes]:
-        return [base_shapes(base) for base in self._result.bases]
+    def _shapes(self) -> dict[str, Shapes]:
+        return {label: base_shapes(found[0].result) for label, found in self._trainings.items()}
 
     @cached_property
     def prerequisites(self) -> tuple[Prerequisites, ...]:
@@ -93,8 +76,8 @@ class Tables:
         """How measures go together."""
         return tuple(
             relation
-            for base, measured in zip(self._result.bases, self._measured, strict=True)
-            for relation in relations_of(base, measured)
+            for label, found in self._trainings.items()
+            for relation in relations_of(label, found)
         )
 
     @cached_property
@@ -102,8 +85,9 @@ class Tables:
         """Every model's score on every task."""
         return tuple(
             row
-            for base, measured in zip(self._result.bases, self._measured, strict=True)
-            for row in _task_rows(base, measured)
+            for found in self._trainings.values()
+            for training in found
+            for row in _task_rows(training)
         )
 
     @cached_property
@@ -117,89 +101,17 @@ class Tables:
         ]
         return (*failed, *((one.cell.label, one.why) for one in self._result.skipped))
 
-    def _methods(self, base: BaseResult, measured: Measured) -> Iterator[Row]:
-        first = self._result.spec.methods[0].label
-        for size in sorted({cell.cell.size for cell in base.cells}):
-            of_size = [cell for cell in base.cells if cell.cell.size == size]
-            rivals = {cell.cell.places: cell for cell in of_size if cell.cell.entry.label == first}
-            for entry in self._result.spec.methods:
-                cells = [cell for cell in of_size if cell.cell.entry.label == entry.label]
-                if any(cell.scored.evaluation for cell in cells):
-                    yield _row(
-                        base, measured, entry.label, cells, {} if entry.label == first else rivals
-                    )
 
-
-def _task_rows(base: BaseResult, measured: Measured) -> Iterator[TaskRow]:
-    singles = [base.own, *base.experts, *([base.multitask] if base.multitask else [])]
-    for row in singles:
+def _task_rows(training: Training) -> Iterator[TaskRow]:
+    result, measured = training.result, training.measured
+    base, number = result.base.label, training.number
+    for row in (result.own, *result.experts, *([result.multitask] if result.multitask else [])):
         if row.evaluation is not None:
-            yield TaskRow(base.base.label, row.label, (), None, measured.scores(row))
-    for cell in base.cells:
-        if cell.scored.evaluation is not None:
-            places = tuple(place + 1 for place in cell.cell.places)
-            scores = measured.scores(cell.scored)
-            label, seed = cell.cell.entry.label, cell.cell.seed
-            yield TaskRow(base.base.label, label, places, seed, scores)
+            yield TaskRow(base, number, row.label, (), None, measured.scores(row))
+    for cell in training.scored:
+        places = tuple(place + 1 for place in cell.cell.places)
+        scores = measured.scores(cell.scored)
+        yield TaskRow(base, number, cell.cell.entry.label, places, cell.cell.seed, scores)
 
 
-def _row(
-    base: BaseResult,
-    measured: Measured,
-    label: str,
-    cells: Sequence[CellResult],
-    rivals: Mapping[tuple[int, ...], CellResult],
-) -> Row:
-    scored = [cell for cell in cells if cell.scored.evaluation is not None]
-    values = {role: _values(measured, role, scored) for role in MEASURES}
-    leads = {role: _leads(measured, role, scored, rivals) for role in MEASURES}
-    lost = dict.fromkeys(t for found in values.values() for one in found for t in one.undefined)
-    return Row(
-        base.base.label,
-        label,
-        scored[0].cell.size,
-        {role: pooled(found) for role, found in values.items() if found},
-        len(scored),
-        {role: pooled(found) for role, found in leads.items() if found},
-        tuple(lost),
-    )
-
-
-def _values(measured: Measured, role: Role, cells: Sequence[CellResult]) -> list[Value]:
-    found = [measured.of_cell(cell, role) for cell in cells]
-    return [value for value in found if value is not None]
-
-
-def _leads(
-    measured: Measured,
-    role: Role,
-    cells: Sequence[CellResult],
-    rivals: Mapping[tuple[int, ...], CellResult],
-) -> list[Value]:
-    found = []
-    for cell in cells:
-        rival = rivals.get(cell.cell.places)
-        own = measured.of_cell(cell, role)
-        other = None if rival is None else measured.of_cell(rival, role)
-        if own is not None and other is not None:
-            found.append(difference(own, other))
-    return found
-
-
-def _references(base: BaseResult, measured: Measured) -> Iterator[Row]:
-    """Base, the experts on average, the multitask model."""
-    experts = base.base.experts
-    singles: list[tuple[str, Sequence[Scored]]] = [("base", [base.own])]
-    singles.append(("an expert alone (mean)", base.experts))
-    if base.multitask is not None:
-        singles.append(("multitask", [base.multitask]))
-    for label, rows in singles:
-        found = {role: [measured.of(row, role, experts) for row in rows] for role in MEASURES}
-        known = {role: [v for v in values if v is not None] for role, values in found.items()}
-        yield Row(
-            base.base.label,
-            label,
-            0,
-            {role: pooled(values) for role, values in known.items() if values},
-            len(rows),
-        )
+__all__ = ["Row", "Tables", "TaskRow"]

@@ -7,7 +7,8 @@ from evomerge.bootstrap import Estimate
 from evomerge.study.costs import Cost, Prerequisites
 from evomerge.study.measures import MEASURES
 from evomerge.study.roles import Role
-from evomerge.study.tables import Row, Tables
+from evomerge.study.rows import Row
+from evomerge.study.tables import Tables
 
 HEADINGS = {
     Role.HELD_IN: "held-in / expert",

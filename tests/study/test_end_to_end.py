@@ -49,25 +49,7 @@ def test_a_study_of_real_models_runs_and_goes_on_without_asking_them_again(tmp_p
     from evomerge.zoo.family_build import build_family
 
     zoo = build_family(TINY, tmp_path / "zoo")
-    file = zoo / "study.yml"
-    experts = [
-        {"model": f"tiny/{pair.name}", "skill": pair.skill, "factor": pair.language}
-        for pair in PAIRS
-    ]
-    content = {
-        "name": "real",
-        "factor": "language",
-        "bases": [{"model": "tiny/base", "multitask": "tiny/multitask", "experts": experts}],
-        "tasks": [
-            {"task": pair.name, "skill": pair.skill, "factor": pair.language} for pair in TINY.tasks
-        ],
-        "evaluation": {"include_path": "tasks"},
-        "methods": METHODS,
-        "engine": {"name": "hf", "dtype": "float32", "max_model_len": 32},
-        "calibration": {"examples": 4, "max_length": 32},
-    }
-    with file.open("w", encoding="utf-8") as stream:
-        YAML().dump(content, stream)
+    file = write_real_study(zoo, TINY, methods=METHODS)
     first = study(file, tmp_path / "out")
     assert first["failures"] == []
     found = {row["label"]: row["measures"] for row in first["measures"]}
@@ -78,6 +60,31 @@ def test_a_study_of_real_models_runs_and_goes_on_without_asking_them_again(tmp_p
     assert costs["RegMean"]["merge_flops"] > costs["average"]["merge_flops"]
     assert costs["DAM"]["choice_flops"] > 0
     assert study(file, tmp_path / "out") == first
+
+
+def write_real_study(zoo, family, **changes):
+    """A study of a family of one size, beside its models."""
+    file, size = zoo / "study.yml", family.sizes[0].name
+    experts = [
+        {"model": f"{size}/{pair.name}", "skill": pair.skill, "factor": pair.language}
+        for pair in family.pairs
+    ]
+    content = {
+        "name": "real",
+        "factor": "language",
+        "bases": [{"model": f"{size}/base", "multitask": f"{size}/multitask", "experts": experts}],
+        "tasks": [
+            {"task": pair.name, "skill": pair.skill, "factor": pair.language}
+            for pair in family.tasks
+        ],
+        "evaluation": {"include_path": "tasks"},
+        "engine": {"name": "hf", "dtype": "float32", "max_model_len": 32},
+        "calibration": {"examples": 4, "max_length": 32},
+        **changes,
+    }
+    with file.open("w", encoding="utf-8") as stream:
+        YAML().dump(content, stream)
+    return file
 
 
 def study(file, out):

@@ -1,5 +1,7 @@
 """Ratios, means and intervals against numbers worked out by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,39 @@ def test_several_subsets_widen_the_interval_by_how_much_they_differ():
 def test_equal_subsets_widen_nothing():
     found = pooled([value(0.5), value(0.5)])
     assert (found.low, found.high) == (0.5, 0.5)
+
+
+def units(*sizes):
+    """All combinations of so many trainings, subsets, ..."""
+    return list(product(*map(range, sizes)))
+
+
+def test_trainings_and_subsets_each_widen_the_interval_by_how_much_they_differ():
+    trainings, subsets = RNG.normal(0, 0.1, 12), RNG.normal(0, 0.2, 9)
+    values = [value(0.5 + trainings[t] + subsets[s]) for t, s in units(12, 9)]
+    found = pooled(values, units(12, 9))
+    expected = np.hypot(trainings.std(ddof=1) / np.sqrt(12), subsets.std(ddof=1) / np.sqrt(9))
+    assert (found.high - found.low) / 2 / 1.96 == pytest.approx(expected, rel=0.1)
+
+
+def test_seeds_that_share_a_training_do_not_make_it_surer():
+    alone = [value(0.3), value(0.5), value(0.7)]
+    repeated = [one for one in alone for _ in range(5)]
+    narrow, wide = pooled(repeated), pooled(repeated, units(3, 5))
+    once = pooled(alone, units(3, 1))
+    assert (wide.low, wide.high) == pytest.approx((once.low, once.high))
+    assert narrow.high - narrow.low < 0.6 * (wide.high - wide.low)
+
+
+def test_three_trainings_cover_the_truth_less_often_than_many_do():
+    """docs/studies.md warns of it: 95 % intervals of three trainings hold for some three in four."""
+    shares = {}
+    for count in (3, 20):
+        samples = np.random.default_rng(count).standard_normal((300, count))
+        intervals = [pooled([value(x) for x in one], units(count)) for one in samples]
+        shares[count] = np.mean([found.low <= 0 <= found.high for found in intervals])
+    assert 0.7 < shares[3] < 0.85
+    assert shares[20] > 0.9
 
 
 def test_a_difference_is_taken_draw_by_draw():

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from evomerge.study.plan import make_plan, nested_orders, subsets_of
+from evomerge.study.plan import make_plan, nested_orders, subsets_of, waves
 from evomerge.study.roles import Role, held_in, role_of
 from evomerge.study.spec import StudySpec
 from tests.study.studies import SEARCHED, TUNED, content
@@ -109,3 +109,12 @@ def test_sizes_of_models_are_compared_on_the_same_subsets(orders):
         name: [c.places for c in cells if c.base.label == name] for name in ("small", "large")
     }
     assert places["small"] == places["large"]
+
+
+def test_a_cell_that_begins_at_another_ones_result_waits_for_it_and_no_other_does():
+    after = {**SEARCHED, "name": "after", "after": "tuned"}
+    last = {"name": "last", "method": "dam", "after": "after"}
+    methods = ["linear", TUNED, after, last, "ties"]
+    cells = make_plan(study(methods=methods, subsets={"sizes": [2, 3]})).cells
+    found = [[cell.entry.label for cell in wave] for wave in waves(cells)]
+    assert found == [["linear", "tuned", "ties"] * 2, ["after"] * 2, ["last"] * 2]

@@ -18,7 +18,8 @@ from evomerge.study.recipes import default_recipe
 from evomerge.study.roles import Role
 from evomerge.study.run import run_study
 from evomerge.study.tables import Tables
-from tests.study.studies import SEARCHED, TUNED, write_study
+from tests.study.studies import SEARCHED, TUNED, content, write_study
+from tests.support import write_checkpoint
 
 
 @contextmanager
@@ -195,3 +196,25 @@ def test_an_expert_alone_is_as_good_as_itself(tmp_path):
     assert rows["average"].cells == 1
     assert set(rows["task_arithmetic"].leads) == set(Role)
     assert not rows["average"].leads
+
+
+def test_trainings_of_one_base_are_one_row_each_with_leads_within_its_training(tmp_path):
+    (base,) = content()["bases"]
+    experts = [{**one, "model": f"{one['model']}2"} for one in base["experts"]]
+    for seed, name in enumerate(["b2", "x2", "y2", "z2"], start=10):
+        write_checkpoint(tmp_path / name, seed)
+    other = {"name": "b", "model": "b2", "training": 1, "experts": experts}
+    tables = Tables(run(write_study(tmp_path, bases=[base, other]), tmp_path / "out"))
+    alone = Tables(run(write_study(tmp_path), tmp_path / "alone"))
+    rows, once = ({row.label: row for row in found.rows} for found in (tables, alone))
+    assert rows["average"].cells == 2 * once["average"].cells == 2
+    assert rows["an expert alone (mean)"].cells == 6
+    assert [row.label for row in tables.rows] == [row.label for row in alone.rows]
+    assert {row.training for row in tables.task_scores} == {0, 1}
+    # The fake engine knows models by their places: both trainings score the same, and differ in nothing.
+    for label, row in rows.items():
+        for kind in ("measures", "leads"):
+            ours, theirs = getattr(row, kind), getattr(once[label], kind)
+            assert ours.keys() == theirs.keys()
+            for role in ours:
+                assert vars(ours[role]) == pytest.approx(vars(theirs[role]))

@@ -67,6 +67,32 @@ def test_two_entries_need_two_names(tmp_path):
     assert "method named twice: ties" in complaint(tmp_path, methods=["ties", "ties"])
 
 
+def test_a_zoo_gives_every_base_once_for_each_training(tmp_path):
+    asked = []
+
+    def zoo(name, seed):
+        asked.append((name, seed))
+        for model in "bxyz":
+            (tmp_path / f"zoo-{seed}" / model).mkdir(parents=True)
+        return tmp_path / f"zoo-{seed}"
+
+    spec = load_study(write_study(tmp_path, zoo="languages", trainings=[0, 4]), zoo)
+    assert asked == [("languages", 0), ("languages", 4)]
+    assert [base.title for base in spec.bases] == ["b", "b, training 4"]
+    models = [base.experts[2].model for base in spec.bases]
+    assert models == [str(tmp_path / "zoo-0" / "z"), str(tmp_path / "zoo-4" / "z")]
+
+
+def test_trainings_of_models_of_ones_own_are_bases_of_one_name(tmp_path):
+    (base,) = content()["bases"]
+    other = {**base, "name": "b", "model": "c", "training": 1}
+    assert len(load_study(write_study(tmp_path, bases=[base, other])).bases) == 2
+    assert "named twice: b, training 0" in complaint(tmp_path, bases=[base, {**base, "name": "b"}])
+    assert "are of a zoo" in complaint(tmp_path, trainings=[0, 1])
+    fewer = {**other, "experts": other["experts"][:2]}
+    assert "differ in the skills" in complaint(tmp_path, bases=[base, fewer])
+
+
 def test_an_entry_follows_one_that_stands_above_it(tmp_path):
     late = {**SEARCHED, "after": "dam"}
     assert "stands not above it" in complaint(tmp_path, methods=[late, "dam"])
