@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any
@@ -54,6 +55,11 @@ def stdout() -> Console:
 def stderr() -> Console:
     """Where progress, notes and errors go; long lines are left to the terminal."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def others_to_stderr() -> AbstractContextManager[object]:
+    """While engines and workers run: what libraries print goes to stderr, as Ray's word of a lost worker."""
+    return redirect_stdout(sys.stderr)
 
 
 def note(text: str) -> None:

@@ -20,7 +20,7 @@ from evomerge.cli.options import (
     StoreOption,
     use_sinks,
 )
-from evomerge.cli.output import Format, note, print_json, stderr
+from evomerge.cli.output import Format, note, others_to_stderr, print_json, stderr
 from evomerge.errors import Problems, UsageError
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ def drive(
     try:
         with (
             Interrupts(again).listening() as interrupts,
+            others_to_stderr(),
             SearchProgress(store, search.id) as progress,
         ):
             workers = Interruptible(dispatcher, interrupts)

@@ -11,7 +11,7 @@ import typer
 
 from evomerge.cli.exits import INTERRUPTED
 from evomerge.cli.options import AddressOption, InlineOption, StoreOption
-from evomerge.cli.output import note, print_json, print_table, stdout
+from evomerge.cli.output import note, others_to_stderr, print_json, print_table, stdout
 
 if TYPE_CHECKING:
     from evomerge.study.plan import Plan
@@ -85,7 +85,11 @@ def _run(
     from evomerge.study.bench import Where
     from evomerge.study.run import run_study
 
-    with store_at(store, create=True) as opened, Interrupts(_AGAIN).listening() as interrupts:
+    with (
+        store_at(store, create=True) as opened,
+        Interrupts(_AGAIN).listening() as interrupts,
+        others_to_stderr(),
+    ):
         where = Where(
             opened,
             address,

@@ -139,9 +139,12 @@ def _searched(task: Task, where: Where) -> Choice:
 
 
 def _search_spec(task: Task) -> SearchSpec:
+    """In generations, unless the file says otherwise: what is found then depends on no worker's pace."""
     entry = task.cell.entry
     assert entry.candidates is not None, "a searched entry states its budget"
-    strategy = (entry.strategy or StrategySpec()).model_copy(update={"seed": task.cell.seed})
+    given = entry.strategy or StrategySpec()
+    paced = False if given.asynchronous == "auto" else given.asynchronous
+    strategy = given.model_copy(update={"seed": task.cell.seed, "asynchronous": paced})
     if task.after is not None:
         first = task.after.start or task.after.recipe
         starts = strategy.start.model_copy(update={"recipes": (first,)})
