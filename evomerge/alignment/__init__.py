@@ -7,4 +7,5 @@ weights        matching by weights; `activations` by what the units answer
 widths         partial merges: which units become one, which stay two (PLeaS)
 allocation     which groups stay apart under a budget (PLeaS)
 squares        the merged weights that answer most like both networks (PLeaS)
+experts        groups of experts and their merges; `compression` makes experts smaller (M-SMoE, MC-SMoE)
 """

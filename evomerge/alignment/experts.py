@@ -1,4 +1,4 @@
-"""Experts of a mixture: orders of their hidden units, groups by routing, merges, low-rank parts.
+"""Experts of a mixture: orders of their hidden units, groups by routing, merges.
 
 The steps of M-SMoE (Li et al. 2024, sections 3.1 to 3.3) as functions on one layer's experts.
 """
@@ -97,23 +97,3 @@ def merge_units(
         index = torch.from_numpy(orders[number][back]).to(tensor.device)
         total += shares[number] * tensor.float().index_select(dim, index)
     return total
-
-
-def compress(weight: Tensor, rank: float, rows: float) -> Tensor:
-    """U V + S of a matrix [H, W], U V of rank ⌈ρHW/(H+W)⌉, S what it lacks in the rows it lacks most.
-
-    Training-free: rows are chosen by the mean of |S|. The matrix itself where ρ is 1.
-    """
-    if rank >= 1.0:
-        return weight
-    high, wide = weight.shape
-    count = min(ceil(rank * high * wide / (high + wide)), high, wide)
-    u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
-    low = (u[:, :count] * s[:count]) @ v[:count]
-    rest = weight.double() - low
-    kept = torch.argsort(rest.abs().mean(1), descending=True, stable=True)[
-        : ceil(rows * high - 1e-9)
-    ]
-    low[kept] += rest[kept]
-    found: Tensor = low.float()
-    return found

@@ -8,6 +8,7 @@ engine treats it as a model that is passed through.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
@@ -114,18 +115,22 @@ def lowered(recipe: Recipe, name: str) -> Recipe:
 
 
 def index_of(
-    model: CheckpointIndex, shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+    model: CheckpointIndex,
+    shapes: Mapping[str, tuple[int, ...]],
+    config: Mapping[str, Any],
+    dtypes: Mapping[str, str] = MappingProxyType({}),
 ) -> CheckpointIndex:
     """The headers of a model with other tensors; dtypes are those of the tensors it is made from."""
-    tensors = dict(_infos(model, shapes))
+    tensors = dict(_infos(model, shapes, dtypes))
     return replace(model, config=dict(config), tensors=tensors, parts=())
 
 
 def _infos(
-    model: CheckpointIndex, shapes: Mapping[str, tuple[int, ...]]
+    model: CheckpointIndex, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]
 ) -> Iterator[tuple[str, TensorInfo]]:
     for name, shape in shapes.items():
-        known = model.tensors.get(name) or TensorInfo(name, model_dtype(model), shape, Path(), 0, 0)
+        dtype = dtypes.get(name, model_dtype(model))
+        known = model.tensors.get(name) or TensorInfo(name, dtype, shape, Path(), 0, 0)
         yield name, replace(known, shape=shape)
 
 

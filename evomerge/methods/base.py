@@ -35,7 +35,8 @@ class Parameter:
     `per_model` parameters have a value for each model, the others one for each tensor.
     `low`..`high` is what is accepted, `choices` for named options; `search` is the range that is
     worth searching. Without a default the parameter must be given. `resizes`: any other value than
-    the default may change the shapes of tensors, which no running engine can follow.
+    the default may change the shapes of tensors, which no running engine can follow. `stored`: any
+    other value gives files that no engine runs.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Parameter:
     search: tuple[float, float] | None = None
     scale: Literal["linear", "log"] = "linear"
     resizes: bool = False
+    stored: bool = False
 
     @property
     def required(self) -> bool:

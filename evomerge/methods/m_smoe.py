@@ -7,15 +7,15 @@ from evomerge.methods.base import Method, Parameter, Values
 
 
 def statistics(values: Values) -> tuple[str, ...]:
-    """How tokens are routed; what goes into the routers where experts' outputs are compared."""
-    outputs = values["similarity"] == "expert_outputs"
+    """How tokens are routed; what goes into the routers where experts' outputs matter."""
+    outputs = values["similarity"] == "expert_outputs" or values["hidden"] != 1.0
     return ("routing", "activations") if outputs else ("routing",)
 
 
 M_SMOE = Method(
     name="m_smoe",
     doc="Groups the experts of each layer around the most used ones, brings their hidden units into one "
-    "order and merges each group by usage; then makes experts low-rank, where asked (MC-SMoE).",
+    "order and merges each group by usage; then makes experts low-rank or narrower, where asked (MC-SMoE).",
     formula="W_g = Σ_{e∈g} uₑ^γ Wₑ / Σ_{e∈g} uₑ^γ;  W ≈ U V + S, S of few rows",
     source="Li et al. 2024, Merge, then compress: demystify efficient SMoE with hints from its "
     "routing policy",
@@ -74,6 +74,27 @@ M_SMOE = Method(
             low=0.0,
             high=1.0,
             search=(0.0, 0.5),
+        ),
+        Parameter(
+            "hidden",
+            "share of each expert's hidden units that stay, those that give most to its output; the down "
+            "matrix is fitted anew",
+            1.0,
+            low=0.0,
+            low_open=True,
+            high=1.0,
+            search=(0.5, 1.0),
+            resizes=True,
+        ),
+        Parameter(
+            "form",
+            "`stock`: a full matrix for every expert; `grouped`: a form of evomerge's own, each group once "
+            "and low rank in factors",
+            "stock",
+            kind="choice",
+            choices=("stock", "grouped"),
+            resizes=True,
+            stored=True,
         ),
     ),
     base="optional",

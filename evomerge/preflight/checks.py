@@ -112,7 +112,13 @@ def _width_problems(spec: SearchSpec) -> Iterator[SpecError]:
             )
     for name, value in space.parameters.items():
         known = [own for method in space.methods if (own := get_method(method).parameter(name))]
-        if spec.engine.name == "vllm" and any(x.resizes and value != x.default for x in known):
+        if any(x.stored and value != x.default for x in known):
+            yield SpecError(
+                f"{name} gives files that no engine runs",
+                where=f"space.{name}",
+                remedy=f"leave {name} out, and write the winner so with `evomerge merge`",
+            )
+        elif spec.engine.name == "vllm" and any(x.resizes and value != x.default for x in known):
             yield SpecError(
                 f"{name} changes the shapes of tensors, and vLLM's engine keeps those it started with",
                 where=f"space.{name}",

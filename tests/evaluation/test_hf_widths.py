@@ -60,6 +60,8 @@ def test_a_candidate_of_another_width_is_what_its_checkpoint_is(tmp_path):
     [
         ({"method": "pleas", "ratio": {"range": [0, 0.5]}}, "engine: {name: hf}"),
         ({"method": "dam"}, "evomerge dam"),
+        ({"method": "m_smoe", "hidden": {"range": [0.5, 1]}}, "engine: {name: hf}"),
+        ({"method": "m_smoe", "form": "grouped"}, "no engine runs"),
     ],
 )
 def test_what_no_running_engine_can_follow_is_refused(space, words, tmp_path):

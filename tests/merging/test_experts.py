@@ -7,11 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from evomerge.alignment.experts import compress, group_experts, groups_by_layer, shares_of
+from evomerge.alignment.compression import GatedExpert, compress, narrowed
+from evomerge.alignment.experts import group_experts, groups_by_layer, shares_of
 from evomerge.errors import CheckpointError
 from evomerge.evaluation.calibrated import calibrate
 from evomerge.evaluation.calibration_works import works_of_file
 from evomerge.layout import read_index
+from evomerge.merging.grouped import load_grouped
 from evomerge.merging.merge import merge_tensors
 from evomerge.merging.mergekit_yaml import load_recipe
 from evomerge.merging.offline import merge_config
@@ -30,9 +32,9 @@ def caches(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-def mixture(family, folder):
-    """A random mixture with a tokenizer, and texts."""
-    make(family, folder, vocab_size=len(VOCABULARY))
+def mixture(family, folder, seed=0):
+    """A random mixture with a tokenizer, and texts; statistics of the same one are measured once."""
+    make(family, folder, seed, vocab_size=len(VOCABULARY))
     make_tokenizer(64).save_pretrained(str(folder))
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefgh"), 12)) for _ in range(30)]
@@ -137,6 +139,94 @@ def test_full_rank_changes_nothing_and_all_rows_give_back_what_a_low_rank_lacks(
     assert np.allclose(some.numpy()[rest], low.numpy()[rest], atol=1e-6)
 
 
+def size_of(folder):
+    """Bytes of all tensors; the header of so small a model would be the most of its file."""
+    return sum(x.nbytes for x in load_file(folder / "model.safetensors").values())
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_the_grouped_form_of_all_experts_computes_what_the_model_does(family, tmp_path):
+    folder = mixture(family, tmp_path / "model")
+    out = merged(tmp_path, family, "out", keep=1.0, form="grouped")
+    assert torch.allclose(answers(load_grouped(out)), answers(load(family, folder)), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_the_grouped_form_computes_what_the_stock_form_does_and_is_smaller(family, tmp_path):
+    """In the file and in memory: groups once, matrices in factors."""
+    folder = mixture(family, tmp_path / "model")
+    settings = {"keep": 0.5, "rank": 0.3, "rows": 0.1}
+    stock = merged(tmp_path, family, "stock", **settings)
+    grouped = merged(tmp_path, family, "grouped", form="grouped", **settings)
+    model = load_grouped(grouped)
+    assert torch.allclose(answers(model), answers(load(family, stock)), atol=1e-4)
+    assert size_of(stock) == size_of(folder)
+    held = [
+        sum(x.nbytes for name, x in one.named_parameters() if ".experts." in name)
+        for one in (model, load(family, folder))
+    ]
+    assert held[0] < 0.35 * held[1]  # half the groups, and of each ρ + .1, rounded up
+    assert size_of(folder) - size_of(grouped) == held[1] - held[0]
+
+
+def test_layers_with_different_numbers_of_groups_have_a_grouped_form(tmp_path):
+    mixture("mixtral", tmp_path / "model", seed=1)
+    routing = routed()
+    routing["model.layers.1.block_sparse_moe.gate.weight:usage"] = torch.full((4,), 0.25)
+    routing["model.layers.1.mlp.gate.weight:usage"] = torch.full((4,), 0.25)
+    out = merged(tmp_path, "mixtral", "out", routing, keep=0.5, form="grouped")
+    groups = json.loads((out / "config.json").read_text())["evomerge"]["groups"]
+    assert len({len(set(own)) for own in groups.values()}) == 2
+    stock = merged(tmp_path, "mixtral", "stock", routing, keep=0.5)
+    assert torch.allclose(answers(load_grouped(out)), answers(load("mixtral", stock)), atol=1e-5)
+
+
+def test_other_programs_refuse_the_grouped_form_instead_of_making_weights_up(tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    mixture("mixtral", tmp_path / "model")
+    out = merged(tmp_path, "mixtral", "out", keep=0.5, form="grouped")
+    with pytest.raises(ValueError, match="evomerge_grouped_experts"):
+        AutoModelForCausalLM.from_pretrained(out)
+    with pytest.raises(CheckpointError, match="not a mixture with grouped experts"):
+        load_grouped(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="router: keep"):
+        merged(tmp_path, "mixtral", "two", form="grouped", router="reduce", allocation="layer")
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_hidden_units_that_give_nothing_are_left_out_without_a_trace(family, tmp_path):
+    folder = mixture(family, tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        if ".experts." in name and name.split(".")[-2] in {"w2", "down_proj"}:
+            tensor[:, ::2] = 0.0
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    out = merged(tmp_path, family, "out", keep=1.0, hidden=0.5)
+    config = json.loads((out / "config.json").read_text())
+    model = load(family, out)
+    width = 12 if family == "mixtral" else 8  # whole multiples of 4
+    assert config.get("moe_intermediate_size", config["intermediate_size"]) == width
+    assert torch.allclose(answers(model), answers(load(family, folder)), atol=1e-3)
+    assert size_of(out) < size_of(folder)
+
+
+def test_a_narrower_expert_is_the_least_squares_fit_of_its_largest_units():
+    generator = torch.Generator().manual_seed(3)
+    gate, up = (torch.randn(8, 5, generator=generator) for _ in range(2))
+    down, x = torch.randn(5, 8, generator=generator), torch.randn(60, 5, generator=generator)
+    found = narrowed(GatedExpert(gate, up, down), 3, x, torch.nn.functional.silu, 1e-12)
+    z = x.double().numpy() @ gate.double().numpy().T
+    hidden = z / (1 + np.exp(-z)) * (x.double().numpy() @ up.double().numpy().T)
+    gains = (hidden**2).mean(0) * (down.double().numpy() ** 2).sum(0)
+    kept = np.sort(np.argsort(-gains)[:3])
+    wanted = hidden @ down.double().numpy().T
+    expected = np.linalg.lstsq(hidden[:, kept], wanted, rcond=None)[0].T
+    assert torch.equal(found.gate, gate[kept])
+    assert torch.equal(found.up, up[kept])
+    assert np.allclose(found.down.numpy(), expected, atol=1e-4)
+
+
 def test_layers_share_groups_out_by_usage():
     usage = [np.array([0.7, 0.1, 0.1, 0.1]), np.array([0.3, 0.25, 0.25, 0.2])]
     assert groups_by_layer(usage, [0.5, 0.5], together=False) == [2, 2]
@@ -171,7 +261,7 @@ def test_a_group_that_was_never_used_is_averaged():
 
 
 def test_a_reduced_router_with_different_numbers_of_groups_is_refused(tmp_path):
-    from evomerge.merging.experts import reduced_config
+    from evomerge.merging.mixtures import reduced_config
 
     with pytest.raises(CheckpointError, match="allocation: layer"):
         reduced_config({"num_experts": 4}, [2, 3])
