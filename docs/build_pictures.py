@@ -3,8 +3,8 @@
 Two fine-tunes of one base change 24 entries: those on the left mostly the one, those on the right mostly
 the other; in the middle both change four entries the same way and three against each other. The merge is
 evomerge's own (`merge_tensors` on checkpoints of one tensor), so a picture shows what the code does and
-not what somebody believes it does. Methods that need texts, or that make a model of another shape, have
-none.
+not what somebody believes it does. Methods that need texts, make a model of another shape, or learn are
+drawn by build_data_pictures.py.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Parameters of each picture; methods that are not named here are drawn at their defaults."""
 _WIDTH, _ROW, _LEFT, _GAP = 720, 62, 120, 10
-_POSITIVE, _NEGATIVE, _INK, _FAINT = "#0072b2", "#d55e00", "#59636e", "#b8c1ca"
+POSITIVE, NEGATIVE, INK, FAINT = "#0072b2", "#d55e00", "#59636e", "#b8c1ca"
 
 Row = NDArray[np.float64]
 
 
 def drawn(method: Method) -> bool:
-    """Whether a method has a picture."""
+    """Whether this file draws a method."""
     return method.statistics is None and not method.rebuilds and not method.learned
 
 
@@ -127,7 +127,7 @@ def picture(method: Method) -> str:
     rows = [("A − base", first)] * ("a" in used) + [("B − base", second)] * ("b" in used)
     rows.append(("merge − base", merged(method)))
     height = _ROW * len(rows) + _GAP
-    body = [line for place, (name, row) in enumerate(rows) for line in _bars(place, name, row)]
+    body = [line for place, (name, row) in enumerate(rows) for line in bars(place, name, row)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13"><title>{caption(method)}</title>\n'
@@ -136,17 +136,18 @@ def picture(method: Method) -> str:
     )
 
 
-def _bars(place: int, name: str, row: Row) -> Iterator[str]:
+def bars(place: int, name: str, row: Row) -> Iterator[str]:
+    """One model's changes, as one row of the picture."""
     middle = _GAP + place * _ROW + _ROW / 2 - 4
     step = (_WIDTH - _LEFT - _GAP) / ENTRIES
     weight = ' font-weight="600"' if name.startswith("merge") else ""
-    yield f'<text x="4" y="{middle + 4:g}" fill="{_INK}"{weight}>{name}</text>'
-    yield f'<path d="M{_LEFT} {middle:g}H{_WIDTH - _GAP}" stroke="{_FAINT}"/>'
+    yield f'<text x="4" y="{middle + 4:g}" fill="{INK}"{weight}>{name}</text>'
+    yield f'<path d="M{_LEFT} {middle:g}H{_WIDTH - _GAP}" stroke="{FAINT}"/>'
     for number, value in enumerate(row):
         tall = min(abs(value) * 11, _ROW / 2 - 3)
         if tall < 0.05:
             continue
-        top, fill = (middle - tall, _POSITIVE) if value > 0 else (middle, _NEGATIVE)
+        top, fill = (middle - tall, POSITIVE) if value > 0 else (middle, NEGATIVE)
         x = _LEFT + number * step + 3
         yield f'<rect x="{x:.1f}" y="{top:.1f}" width="{step - 6:.1f}" height="{tall:.1f}" fill="{fill}"/>'
 

@@ -1,8 +1,8 @@
 """Writes docs/methods.md from the declarations in evomerge.methods: `python docs/build_reference.py`.
 
 When to use a method is what its presets in search_spaces/ open with; the pictures are those of
-docs/build_pictures.py. A test compares the file with what this prints, so that the reference never lags
-behind the code.
+docs/build_pictures.py and docs/build_data_pictures.py. A test compares the file with what this prints, so
+that the reference never lags behind the code.
 """
 
 import re
@@ -29,8 +29,9 @@ range to begin with.
 
 Each picture shows what two fine-tunes A and B change of 24 entries of a base, blue up and orange down,
 and what the merge changes: on the left mostly A does, on the right mostly B, and in the middle both do,
-four times the same way and three times against each other. The merges are computed by evomerge
-(`python docs/build_pictures.py`).
+four times the same way and three times against each other. Pictures of methods that need texts, match units
+or learn (from fisher on) say below what they show. The merges are computed by evomerge
+(`python docs/build_pictures.py`, `python docs/build_data_pictures.py`).
 """
 BASE = {
     "required": "needs `base_model`; deltas are taken against it",
@@ -73,9 +74,12 @@ def illustration(name: str) -> list[str]:
     file = PICTURES / f"{name}.svg"
     if not (DOCS / file).exists():
         return []
-    (title,) = re.findall(r"<title>(.+?)</title>", (DOCS / file).read_text(encoding="utf-8"))
+    drawing = (DOCS / file).read_text(encoding="utf-8")
+    (title,) = re.findall(r"<title>(.+?)</title>", drawing)
+    words = re.search(r"<desc>(.+?)</desc>", drawing)
     given = re.search(r"\((.+?)\)", title)
     drawn = f"Drawn with {given[1]}." if given else "Drawn with the defaults."
+    drawn = words[1] if words else drawn
     return [f"![{title}]({file.as_posix()})", "", drawn, ""]
 
 
