@@ -2,7 +2,8 @@
 
     python -m benchmarks.chaos --times 100 --faults controller worker database ...
 
-The real controller, worker, Ray and databases; the fake engine, whose evaluations take 0.3 seconds. After
+The real controller, worker, Ray and databases; the fake engine, whose evaluations take 0.3 seconds (`engine`:
+vLLM with two ranks). After
 each search its history is compared with that of an undisturbed one: a difference, a result that is scored
 twice or a process that is left over ends the benchmark with an error. A full disk needs root, who may
 mount a small one.
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.dispatch.nodes import Nodes
-from tests.faults import chaos, network, serving
+from tests.faults import chaos, network, ranks, serving
 
 HEAD = "| fault | strikes | searches | median seconds to the next result | longest |\n|---|---|---|---|---|"
 
@@ -127,6 +128,7 @@ FAULTS: dict[str, Callable[[int, Path], str]] = {
     "full-disk": _full_disk,
     "network": _network,
     "clock": _clock,
+    "engine": lambda times, folder: str(ranks.endure_engine(times, folder)),
 }
 
 

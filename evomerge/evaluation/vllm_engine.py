@@ -22,6 +22,7 @@ from evomerge.errors import (
 )
 from evomerge.evaluation.depth import depth_arguments, engine_layers
 from evomerge.evaluation.distributions import answer_for_vllm, require_engine, versions
+from evomerge.evaluation.engine_processes import EngineProcesses, starting
 from evomerge.evaluation.models import base_only, model_folders
 from evomerge.evaluation.suite import TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
@@ -39,6 +40,7 @@ class VLLMEvaluator:
         require_engine("vllm")
         self._spec = spec
         self._dead: str | None = None
+        self._processes: EngineProcesses | None = None
         self._folders = model_folders(spec)
         self._layers = engine_layers(spec, self._folders[spec.base_model])
         self.wrapper = _start(spec.engine, self._folders[spec.base_model], self._layers)
@@ -53,6 +55,9 @@ class VLLMEvaluator:
         from evomerge.evaluation.vllm_scoring import VLLMModel
 
         engine = self._spec.engine
+        if engine.tensor_parallel_size > 1:
+            found = [json.loads(answer) for answer in self._call_all("process")]
+            self._processes = EngineProcesses(found)
         given = json.dumps(self._folders), json.dumps(self._layers), engine.models_on
         self.dtype = str(self._call("open", *given, json.dumps(engine.rank_bytes)))
         check_engine(self, self._spec, self._folders)
@@ -131,6 +136,8 @@ class VLLMEvaluator:
             wrapper.model.llm_engine.engine_core.shutdown()
             del wrapper
             gc.collect()
+        if self._processes is not None:
+            self._processes.end()
 
     def _score(self, split: Split, race: RacePlan | None) -> EvaluationResult:
         try:
@@ -163,8 +170,11 @@ class VLLMEvaluator:
         return json.loads(self._call_all(method, *args)[0])
 
     def _call_all(self, method: str, *args: str) -> list[str]:
-        found: list[str] = self.wrapper.model.collective_rpc(f"evomerge_{method}", args=args)
-        return found
+        def call() -> list[str]:
+            found: list[str] = self.wrapper.model.collective_rpc(f"evomerge_{method}", args=args)
+            return found
+
+        return call() if self._processes is None else self._processes.call(call)
 
     def _require_alive(self) -> None:
         if self._dead is not None:
@@ -189,7 +199,8 @@ def _start(engine: EngineSpec, model: str, layers: int | None = None) -> Any:
         from lm_eval.models.vllm_causallms import VLLM
 
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        return VLLM(pretrained=model, batch_size="auto", **arguments)
+        with starting():
+            return VLLM(pretrained=model, batch_size="auto", **arguments)
     except Exception as error:
         raise EngineError(
             f"vLLM cannot start: {type(error).__name__}: {error}",

@@ -10,6 +10,7 @@ importing this module switches that off, before the model is loaded.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
@@ -77,6 +78,10 @@ class MergeExtension:
         self._evomerge_timer = _ForwardTimer(self._evomerge_model())
         dtype = str(next(self._evomerge_model().parameters()).dtype)
         return json.dumps(dtype.removeprefix("torch."))
+
+    def evomerge_process(self) -> str:
+        """This rank's process id and its parent's."""
+        return json.dumps([os.getpid(), os.getppid()])
 
     def evomerge_apply(self, recipe_json: str) -> str:
         """Merge a recipe into the parameters; JSON with `merge_seconds`, `load_seconds`, `error`.

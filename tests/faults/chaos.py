@@ -26,7 +26,7 @@ from evomerge.spec import SearchSpec
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import EvaluationStatus, SearchStatus
 from tests.dispatch.nodes import free_port
-from tests.faults.killing import Victim
+from tests.faults.killing import ENGINE, Victim
 from tests.support import fake_spec, history
 
 _log = logging.getLogger("evomerge.chaos")
@@ -39,6 +39,7 @@ _THREE_DAYS = 3 * 24 * 3600
 _UNDER_WAY = (EvaluationStatus.PENDING, EvaluationStatus.RUNNING)
 _TURNED_AWAY = (0, LeaseLostError("").exit_code, SpecError("").exit_code)
 
+History = list[tuple[object, ...]]
 Strike = Callable[[Victim, random.Random], None]
 """Does harm once. It may leave the search's process dead, but nothing that hinders the next one."""
 
@@ -86,14 +87,21 @@ def endure(
     mode: str = "inline",
     environment: dict[str, str] | None = None,
     seed: int = 0,
+    make: Callable[[Path, int], SearchSpec] | None = None,
+    calmly: Callable[[Path, SearchSpec], History] | None = None,
 ) -> Report:
-    """Strike searches `times` times in all, and compare each with an undisturbed one."""
+    """Strike searches `times` times in all, and compare each with an undisturbed one.
+
+    Args:
+        make: of a folder and a number, the search; by default `chaos_spec`.
+        calmly: the history that it has when nothing strikes; by default `undisturbed`.
+    """
     report, chooser = Report(fault), random.Random(seed)
     while report.strikes < times and time.monotonic() < report.until:
         place = folder / f"{fault}-{report.searches}"
         place.mkdir(parents=True)
-        spec = chaos_spec(place, report.searches)
-        calm = undisturbed(place, spec)
+        spec = (make or chaos_spec)(place, report.searches)
+        calm = (calmly or undisturbed)(place, spec)
         store = open_store(url(place))
         search = submit_search(store, check_search(spec))
         victim = Victim(
@@ -109,7 +117,7 @@ def endure(
     return report
 
 
-def undisturbed(folder: Path, spec: SearchSpec) -> list[tuple[object, ...]]:
+def undisturbed(folder: Path, spec: SearchSpec) -> History:
     """The history of the same search when nothing happens to it, and nothing takes time."""
     engine = spec.engine.model_copy(update={"fake_seconds": 0})
     store = open_store(str(folder / "calm.db"))
@@ -225,6 +233,15 @@ def kill_worker(victim: Victim, chooser: random.Random) -> None:
         assert time.monotonic() < deadline, "no worker came"
         if victim.driver.poll() is not None:
             return
+        time.sleep(0.2)
+
+
+def kill_engine(victim: Victim, chooser: random.Random) -> None:
+    """SIGKILL of the core of an engine of several ranks or of one of them; as soon as there is one."""
+    assert victim.driver is not None
+    deadline = time.monotonic() + 2 * _PATIENCE
+    while not victim.kill(chooser, ENGINE) and victim.driver.poll() is None:
+        assert time.monotonic() < deadline, "no engine came"
         time.sleep(0.2)
 
 
@@ -381,7 +398,8 @@ class Database:
             try:
                 self._server.ensure_postgres_running()
                 return
-            except subprocess.SubprocessError:  # a busy machine: it waits ten seconds and gives up
+            # A busy machine: it waits ten seconds, or finds one that still recovers, and gives up.
+            except (subprocess.SubprocessError, AssertionError):
                 assert time.monotonic() < deadline, "PostgreSQL does not start"
 
     def processes(self) -> list[psutil.Process]:

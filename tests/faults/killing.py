@@ -19,6 +19,8 @@ import psutil
 MARK = "EVOMERGE_TEST_MARK"
 ROOT = Path(__file__).parents[2]
 GUARDIAN = "guardian.py"
+ENGINE = ("VLLM::EngineCore", "VLLM::Worker")
+"""How vLLM names the processes of an engine of several ranks."""
 RUNNER = (sys.executable, "-m", "tests.faults.runner")
 
 
@@ -90,7 +92,7 @@ class Victim:
             return "gone"
         if self.driver is not None and process.pid == self.driver.pid:
             return "controller"
-        for name in ("_WorkerActor", "raylet/raylet", "gcs_server", GUARDIAN):
+        for name in (*ENGINE, "_WorkerActor", "raylet/raylet", "gcs_server", GUARDIAN):
             if name in line:
                 return name
         return "other Ray process"

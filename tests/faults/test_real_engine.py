@@ -12,6 +12,7 @@ from evomerge.spec import SearchSpec, load_spec
 from evomerge.store import open_store
 from tests.faults.chaos import scored_twice
 from tests.faults.killing import Victim, shared_memory
+from tests.faults.ranks import endure_engine
 from tests.faults.test_kills import kill_until_finished
 from tests.support import history
 
@@ -47,3 +48,11 @@ def test_three_kills_of_a_live_engine_leave_the_undisturbed_history(tmp_path: Pa
     assert history(rough, search.id) == history(calm, undisturbed.id)
     assert scored_twice(rough, search.id) == []
     assert shared_memory() <= before
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+@pytest.mark.timeout(2400)
+def test_a_core_or_a_rank_that_is_killed_alone_is_replaced_and_none_is_left(tmp_path: Path) -> None:
+    report = endure_engine(3, tmp_path)
+    assert report.strikes == 3
