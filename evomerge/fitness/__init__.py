@@ -16,7 +16,7 @@ from evomerge.fitness.compute import (
     objectives_of_draws,
 )
 from evomerge.fitness.custom import CustomObjective, References, load_objective
-from evomerge.fitness.objective import Objective, Split, Splits, TaskObjective
+from evomerge.fitness.objective import Evaluation, Objective, Split, Splits, TaskObjective
 from evomerge.fitness.outcomes import (
     Costs,
     EvaluationResult,
@@ -31,6 +31,7 @@ from evomerge.fitness.outcomes import (
 __all__ = [
     "Costs",
     "CustomObjective",
+    "Evaluation",
     "EvaluationResult",
     "Fitness",
     "Floats",

@@ -70,7 +70,28 @@ class TaskObjective(Frozen):
     at_least: Annotated[float | str | None, AfterValidator(_valid_at_least)] = None
 
 
-class Objective(Frozen):
+class Evaluation(Frozen):
+    """How tasks are asked, and how their documents are divided: for an `Objective`, and for studies."""
+
+    include_path: Path | None = None
+    splits: Splits = Splits()
+    num_fewshot: int | None = Field(None, ge=0)
+    fewshot_seed: int = 1234
+    limit: int | None = Field(None, gt=0)
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    accept_benchmark_tests: bool = False
+
+
+class Aims(Frozen):
+    """What is climbed: for an `Objective`."""
+
+    tasks: tuple[TaskObjective, ...] = Field(min_length=1)
+    goal: Literal["mean", "worst", "pareto"] = "mean"
+    custom: str | None = Field(None, min_length=1)
+
+
+class Objective(Evaluation, Aims):  # the last base's fields come first, as in every stored search
     """The tasks a search is for, what is made of their scores, and how their documents are divided.
 
     goal: `mean` climbs the weighted mean of all tasks, `worst` the smallest of them, and `pareto`
@@ -80,18 +101,6 @@ class Objective(Frozen):
     include_path: a folder of lm-eval task files; lm-eval's own tasks need none.
     num_fewshot: overrides each task's own number. limit: at most so many documents a task and split.
     """
-
-    tasks: tuple[TaskObjective, ...] = Field(min_length=1)
-    goal: Literal["mean", "worst", "pareto"] = "mean"
-    custom: str | None = Field(None, min_length=1)
-    include_path: Path | None = None
-    splits: Splits = Splits()
-    num_fewshot: int | None = Field(None, ge=0)
-    fewshot_seed: int = 1234
-    limit: int | None = Field(None, gt=0)
-    apply_chat_template: bool = False
-    system_instruction: str | None = None
-    accept_benchmark_tests: bool = False
 
     @model_validator(mode="after")
     def _no_task_twice(self) -> Self:

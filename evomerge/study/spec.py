@@ -5,13 +5,12 @@ Roles of tasks are not written but follow from skills: see `evomerge.study.roles
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from evomerge.errors import RecipeError
-from evomerge.fitness import Objective, Splits, TaskObjective
+from evomerge.fitness import Evaluation, Objective, TaskObjective
 from evomerge.methods import Method, get_method
 from evomerge.recipe import Frozen, Rule
 from evomerge.space import SpaceSpec
@@ -77,19 +76,6 @@ class StudyTask(Frozen):
     factor: str | None = None
     metric: str | None = None
     direction: Literal["max", "min"] | None = None
-
-
-class Evaluation(Frozen):
-    """How tasks are asked: the fields of a search's objective that are not about what is climbed."""
-
-    include_path: Path | None = None
-    splits: Splits = Splits()
-    num_fewshot: int | None = Field(None, ge=0)
-    fewshot_seed: int = 1234
-    limit: int | None = Field(None, gt=0)
-    apply_chat_template: bool = False
-    system_instruction: str | None = None
-    accept_benchmark_tests: bool = False
 
 
 class Subsets(Frozen):

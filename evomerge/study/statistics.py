@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evomerge.errors import ResourceError
 from evomerge.hub import model_folders
 from evomerge.methods import get_method
 from evomerge.recipe import Recipe, Setting
@@ -67,6 +68,12 @@ def measure(work: "Work", where: Where) -> None:
 
     connect(where.address, where.room)
     calibrate_on_ray(work, DEFAULTS, where.address, lambda text: None)
+    if not all(store.has(one) for one in work.requests()):
+        raise ResourceError(
+            "what the cluster's workers measured is not to be seen here",
+            where=str(store.root),
+            remedy="set EVOMERGE_CALIBRATION, here and on all nodes, to a folder that they share",
+        )
 
 
 def costs_of(work: "Work") -> tuple[MeasuredStatistic, ...]:
