@@ -6,13 +6,25 @@ A folder whose own name has a plus in it is that folder.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from evomerge.errors import CheckpointError
 
 _used_folders: dict[str, Path] = {}
 _HUB_ID = re.compile(r"^[\w-][\w.-]*(/[\w.-]+)?(@[\w./-]+)?$")
 _PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+
+
+def short_name(model: str) -> str:
+    """The last part of a name, whichever system a path was written on: `base` of `/models/base`,
+    `C:\\models\\base` and `org/base`."""
+    return PureWindowsPath(model).name or model
+
+
+def is_path(model: str) -> bool:
+    """Whether a name is surely a path and no hub id, on whichever system it was written."""
+    absolute = PurePosixPath(model).is_absolute() or PureWindowsPath(model).is_absolute()
+    return absolute or model.startswith((".", "~")) or "\\" in model
 
 
 def local_folder(model: str, relative_to: Path | None = None) -> Path:

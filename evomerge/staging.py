@@ -9,7 +9,6 @@ uses go, the longest unused first.
 Where a model comes from is left to its name: a folder that this node can see, or the hub.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from evomerge import platforms
 from evomerge.errors import CheckpointError, ResourceError
 from evomerge.fingerprint import fingerprint
 from evomerge.hub import model_folders
@@ -169,7 +169,7 @@ def _unused_first(home: Path) -> Sequence[Path]:
 def _hold(target: Path) -> bool:
     """Keep a copy from being removed as long as this process lives; False where there is none."""
     lock = _open_lock(target)
-    fcntl.flock(lock, fcntl.LOCK_SH)
+    platforms.lock(lock, shared=True)
     if target.is_dir():
         _held.append(lock)
         return True
@@ -182,19 +182,13 @@ def _alone(target: Path, *, wait: bool = True) -> Iterator[bool]:
     """Whether this process has a copy to itself within the block; without `wait` it may not."""
     lock = _open_lock(target)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(lock)
-        yield False
-        return
-    try:
-        yield True
+        yield platforms.lock(lock, wait=wait)
     finally:
         os.close(lock)
 
 
 def _open_lock(target: Path) -> int:
-    return os.open(f"{target}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.open(f"{target}.lock", os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _flush(file: Path) -> None:

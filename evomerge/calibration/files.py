@@ -1,11 +1,12 @@
 """Files that appear whole or not at all, and locks between processes."""
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from evomerge.platforms import lock
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -41,9 +42,4 @@ def locked(file: Path, *, wait: bool = True) -> Iterator[bool]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield lock(stream.fileno(), wait=wait)

@@ -14,6 +14,7 @@ from pathlib import Path
 from evomerge.calibration.files import write_whole
 from evomerge.errors import NotFoundError, SpecError
 from evomerge.fingerprint import digest
+from evomerge.hub import short_name
 from evomerge.resources import calibration_folder, data_folder
 
 PREFIX = "set:"
@@ -54,7 +55,7 @@ class CalibrationSet:
 
     def of(self, model: str) -> tuple[Example, ...]:
         """A model's own examples; the shared ones where it has none. SpecError where there are none."""
-        names = {model, model.rstrip("/").rpartition("/")[2]}
+        names = {model, short_name(model)}
         own = tuple(one for one in self.examples if one.model in names)
         found = own or tuple(one for one in self.examples if one.model is None)
         if not found:

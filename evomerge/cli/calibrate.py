@@ -101,6 +101,7 @@ def _show(work: "Work", format: Format) -> None:
 def _rows(work: "Work") -> list[dict[str, Any]]:
     """Everything that the merges or the search will find."""
     from evomerge.calibration.store import StatisticStore
+    from evomerge.hub import short_name
 
     store = StatisticStore()
     rows = []
@@ -110,8 +111,8 @@ def _rows(work: "Work") -> list[dict[str, Any]]:
         rows.append(
             {
                 "statistic": one.statistic,
-                "model": one.model.rstrip("/").rpartition("/")[2],
-                "texts_of": (one.owner or one.model).rstrip("/").rpartition("/")[2],
+                "model": short_name(one.model),
+                "texts_of": short_name(one.owner or one.model),
                 "examples": header["examples"],
                 "tokens": header["tokens"],
                 "seconds": round(header["seconds"], 1),

@@ -7,8 +7,8 @@ the mean over agreeing entries (Yadav et al. 2023), DARE-TIES drop rate 0.5 foll
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from evomerge.hub import short_name
 from evomerge.recipe import Recipe, Scalar, Settings, Source, constant
 
 TASK_ARITHMETIC_LAMBDA = 0.4
@@ -57,7 +57,7 @@ def fixed_baselines(
 
 def plain_soups(base: str, models: Sequence[str], *, dtype: str | None = None) -> list[Baseline]:
     """Base, each expert, uniform average."""
-    singles = [(f"expert {_short(model)}", [model]) for model in models]
+    singles = [(f"expert {short_name(model)}", [model]) for model in models]
     soups = [("base", [base]), *singles, ("uniform average", list(models))]
     return [soup(label, base, members, dtype=dtype) for label, members in soups]
 
@@ -95,10 +95,6 @@ def _delta_merge(
         dtype=dtype,
         seed=seed if method.startswith("dare") else 0,
     )
-
-
-def _short(model: str) -> str:
-    return Path(model).name or model
 
 
 class GreedySoup:

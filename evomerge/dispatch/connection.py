@@ -10,6 +10,7 @@ from ray._common.utils import get_default_system_temp_dir
 
 from evomerge.dispatch.guardian import guarded_folder
 from evomerge.errors import ResourceError
+from evomerge.platforms import require_posix
 
 NAMESPACE = "evomerge"
 _OBJECT_STORE_BYTES = 100 * 2**20
@@ -62,6 +63,7 @@ def connect(address: str | None, cpus: float | None = None) -> None:
 
 
 def _start_local(cpus: float | None) -> None:
+    require_posix("a local Ray")
     # "local" ignores a cluster that happens to run on this machine, and RAY_ADDRESS.
     ray.init(
         address="local",

@@ -13,6 +13,7 @@ from evomerge.calibration.texts import read_texts
 from evomerge.errors import SpecError, did_you_mean
 from evomerge.evaluation.tasks import LoadedTask, load_tasks
 from evomerge.fitness import Split
+from evomerge.hub import short_name
 from evomerge.methods import Method, get_method
 from evomerge.methods.base import Value
 from evomerge.space.searched import Choice, Range
@@ -87,7 +88,7 @@ def _file(name: str, tasks: Mapping[str, Any]) -> tuple[Example, ...]:
 
 
 def _check_owners(own: Mapping[str, str], models: Sequence[str]) -> None:
-    short = [model.rstrip("/").rpartition("/")[2] for model in models]
+    short = [short_name(model) for model in models]
     for name in own:
         if name not in {*models, *short}:
             raise SpecError(

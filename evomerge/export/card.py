@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evomerge.hub import parts_of
+from evomerge.hub import is_path, parts_of, short_name
 from evomerge.recipe import CONFIG_FILE, Recipe
 
 CARD = "README.md"
@@ -98,9 +98,7 @@ def public_name(model: str) -> str:
 
 
 def _known_as(model: str) -> str:
-    if Path(model).is_absolute() or model.startswith((".", "~")):
-        return Path(model).name
-    return model.partition("@")[0]
+    return short_name(model) if is_path(model) else model.partition("@")[0]
 
 
 def _quoted(name: str) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from evomerge.hub import parts_of
+from evomerge.hub import parts_of, short_name
 from evomerge.layout import CheckpointIndex
 
 _UNRELATED = 0.4
@@ -110,4 +110,4 @@ def _among(base: str, names: Sequence[str]) -> str | None:
 
 
 def _last(name: str) -> str:
-    return name.partition("@")[0].rstrip("/").rpartition("/")[2]
+    return short_name(name.partition("@")[0])

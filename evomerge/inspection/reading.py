@@ -6,6 +6,7 @@ search finds out.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from evomerge.hub import short_name
 from evomerge.inspection.types import Geometry, ModelFacts, Pair, Remark
 
 THUMB = "rule of thumb"
@@ -30,7 +31,7 @@ def read(facts: Sequence[ModelFacts], geometry: Geometry | None) -> tuple[Remark
 
 def labels(names: Sequence[str]) -> dict[str, str]:
     """Short names: the last part of each, where that tells all of them apart."""
-    short = {name: name.rpartition("+")[2].rstrip("/").rpartition("/")[2] or name for name in names}
+    short = {name: short_name(name.rpartition("+")[2]) or name for name in names}
     return short if len(set(short.values())) == len(short) else {name: name for name in names}
 
 

@@ -22,6 +22,8 @@ from evomerge.merging.checkpoint import DTYPES
 
 MAX_SHARD = 5_000_000_000
 _SYNC_EVERY = 1 << 28
+_SYNC = getattr(os, "fdatasync", os.fsync)
+"""macOS and Windows have the latter alone."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -134,7 +136,7 @@ def _write_tensor(stream: BinaryIO, tensor: Tensor) -> None:
     # The disk shall begin while there is still something to work out, and not when all is done.
     if before // _SYNC_EVERY != stream.tell() // _SYNC_EVERY:
         stream.flush()
-        os.fdatasync(stream.fileno())
+        _SYNC(stream.fileno())
 
 
 def write_config(folder: Path, config: Mapping[str, Any], dtype: str | None) -> None:

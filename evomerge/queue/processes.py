@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from evomerge.platforms import require_posix
+
 _TAIL = 2000
 _LARGEST_FILE = 5_000_000
 _GRACE_SECONDS = 10.0
@@ -38,6 +40,7 @@ class Processes:
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        require_posix("a server that runs searches")
         self._folder, self._environment = folder, dict(environment)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._begins: dict[str, int] = {}
