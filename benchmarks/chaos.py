@@ -57,7 +57,7 @@ def _full_disk(times: int, folder: Path) -> str:
                 chaos.FullDisk(mount),
                 times,
                 folder=folder,
-                url=lambda place: str(mount / f"{place.name}.db".replace(" ", "-")),
+                url=lambda place: str(mount / f"{place.name}.db"),
             )
         )
 

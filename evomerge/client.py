@@ -355,11 +355,10 @@ class Client:
 
     def _unreachable(self, error: Exception) -> ResourceError:
         reason = str(error).strip() or type(error).__name__
-        return ResourceError(
-            f"no server answers ({reason})",
-            where=self.url,
-            remedy="start one with `evomerge serve`, or name it: --server URL, EVOMERGE_SERVER",
-        )
+        remedy = "start one with `evomerge serve`, or name it: --server URL, EVOMERGE_SERVER"
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            remedy = "name the certificate of whoever signed the server's: SSL_CERT_FILE=ca.pem"
+        return ResourceError(f"no server answers ({reason})", where=self.url, remedy=remedy)
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_success:

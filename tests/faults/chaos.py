@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -98,7 +99,7 @@ def endure(
     """
     report, chooser = Report(fault), random.Random(seed)
     while report.strikes < times and time.monotonic() < report.until:
-        place = folder / f"{fault}-{report.searches}"
+        place = folder / f"{re.sub('[^a-z]+', '-', fault.lower())}-{report.searches}"
         place.mkdir(parents=True)
         spec = (make or chaos_spec)(place, report.searches)
         calm = (calmly or undisturbed)(place, spec)
