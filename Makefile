@@ -7,6 +7,7 @@
 #   make lint       the first three of `make test`
 #   make docs       the documentation as a site, build/site/index.html
 #   make dist       wheel, sdist and bill of materials in dist/, looked into
+#   make bill       the bill of materials against CycloneDX's own schema; asks PyPI for the schema
 #   make audit      known vulnerabilities of what is pinned; asks PyPI, and says so where it cannot
 #   make format     ruff's formatter and its safe fixes
 #   make clean      caches and builds; `make distclean` also removes .venv
@@ -33,7 +34,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export VLLM_NO_USAGE_STATS := 1
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: setup demo test test-slow lint audit docs dist format clean distclean
+.PHONY: setup demo test test-slow lint bill audit docs dist format clean distclean
 setup: $(PACKAGE)
 
 # An interrupted or failed set-up leaves no stamp, and the next one goes on from what is there.
@@ -73,6 +74,11 @@ test: lint
 
 dist: setup
 	$(BIN)/python requirements/release.py
+
+bill: dist
+	$(BIN)/python -m venv build/bill
+	build/bill/bin/python -m pip --disable-pip-version-check --no-input install -q -r requirements/bill.txt
+	build/bill/bin/python requirements/check_bill.py dist/*.cdx.json
 
 # In a set-up of its own, and not part of `make test`: that one needs no network. --strict, because a
 # package that nobody knows counts as sound otherwise.

@@ -22,6 +22,7 @@ from email.parser import Parser
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).parent.parent
 PINNED = ROOT / "requirements" / "cpu.txt"
@@ -151,7 +152,7 @@ def bill_of_materials(version: str) -> dict[str, Any]:
 
 def identity(name: str, version: str) -> dict[str, str]:
     """What names a package in a bill: also its package URL."""
-    purl = f"pkg:pypi/{re.sub(r'[-_.]+', '-', name).lower()}@{version}"
+    purl = f"pkg:pypi/{re.sub(r'[-_.]+', '-', name).lower()}@{quote(version, safe='')}"
     return {"bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 

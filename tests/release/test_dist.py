@@ -87,6 +87,7 @@ def test_the_bill_of_materials_names_every_pinned_package_once(dist: Path) -> No
     pinned = {tuple(line.split("==")) for line in lines if "==" in line}
     assert {(part["name"], part["version"]) for part in bill["components"]} == pinned
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert "+" not in bill["metadata"]["component"]["purl"]  # of a version between two tags
     references = [part["bom-ref"] for part in bill["components"]]
     assert len(set(references)) == len(references)
     assert bill["dependencies"][0]["dependsOn"] == references
