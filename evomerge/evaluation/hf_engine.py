@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from evomerge.errors import (
     EngineError,
@@ -24,6 +23,7 @@ from evomerge.errors import (
     UsageError,
 )
 from evomerge.evaluation.distributions import require_engine, versions
+from evomerge.evaluation.hf_places import named_tensors
 from evomerge.evaluation.models import model_folders
 from evomerge.evaluation.suite import Answers, TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
@@ -45,7 +45,7 @@ class HFEvaluator:
         folders = model_folders(spec)
         self.wrapper = _load(spec, folders[spec.base_model])
         self.model: torch.nn.Module = self.wrapper.model
-        self._parameters = _named_tensors(self.model)
+        self._parameters = named_tensors(self.model)
         paths = {name: Path(folder) for name, folder in folders.items()}
         self._source = MergeSource(
             paths,
@@ -134,7 +134,7 @@ class HFEvaluator:
             ) from error
         self.model = made.to(parameter.device).eval()
         self.wrapper._model = self.model
-        self._parameters = _named_tensors(self.model)
+        self._parameters = named_tensors(self.model)
 
     def _exact(self, recipe: Recipe, layout: Any) -> bool:
         """Whether writing straight into the parameter rounds as a checkpoint would."""
@@ -222,12 +222,6 @@ def _load(spec: SearchSpec, model: str) -> Any:
         raise EngineError(
             f"transformers cannot load the model: {type(error).__name__}: {error}", where=model
         ) from error
-
-
-def _named_tensors(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by checkpoint name; a tied head is the embedding."""
-    named = {name: parameter.data for name, parameter in model.named_parameters()}
-    return named | {name: buffer for name, buffer in model.named_buffers() if name not in named}
 
 
 def _failure(error: Exception) -> EvomergeError:
