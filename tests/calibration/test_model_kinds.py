@@ -102,6 +102,7 @@ def test_fisher_information_of_rows_follows_the_tokens_to_where_the_merge_has_th
     assert torch.allclose(merged[here("red")], mean, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_on_ray_every_model_is_a_task_and_nothing_is_measured_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

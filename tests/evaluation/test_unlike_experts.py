@@ -122,6 +122,7 @@ def foreign(models, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_expert_with_another_vocabulary_is_searched_in_the_bases(
     models, foreign, spec, tmp_path, monkeypatch
 ):

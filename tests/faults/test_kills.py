@@ -61,6 +61,7 @@ def _wait_for_a_moment(victim: Victim, chooser: random.Random, longest: float) -
     time.sleep(chooser.uniform(0.0, longest))
 
 
+@pytest.mark.slow
 def test_a_controller_killed_ten_times_leaves_the_undisturbed_history(tmp_path):
     spec = fake_spec(tmp_path, engine={"name": "fake", "fake_seconds": 0.25})
     calm = undisturbed(tmp_path, spec)

@@ -24,7 +24,13 @@ print(peak() - before)
 """
 
 
-@pytest.mark.parametrize("method", ["linear", "ties", "della", "sce", "arcee_fusion"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("linear", "ties", "della"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sce", "arcee_fusion")),
+    ],
+)
 def test_memory_does_not_grow_with_the_number_of_tensors(tmp_path, method):
     """Four models of 192 MB each in tensors of 4 MB; the merge takes eight times four of those at most."""
     count = 1 if method == "arcee_fusion" else 3

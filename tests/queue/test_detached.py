@@ -36,6 +36,7 @@ def checked(tmp_path) -> PreflightReport:
     return check_search(fake_spec(tmp_path / "models", budget={"candidates": 40}), here=False)
 
 
+@pytest.mark.slow
 def test_searches_run_as_actors_of_the_cluster_and_need_no_server_to_go_on(
     nodes, checked, tmp_path, postgres_url, monkeypatch
 ):
