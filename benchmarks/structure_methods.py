@@ -34,6 +34,7 @@ from evomerge.alignment.widths import Widening, by_share, cost
 from evomerge.bootstrap import percentile_interval, resampled_means
 from evomerge.evaluation.calibrated import calibrate
 from evomerge.evaluation.calibration_works import works_of_file
+from evomerge.merging.grouped import load_grouped
 from evomerge.merging.offline import merge_config
 from evomerge.zoo.config import SKILLED, ZooConfig
 from evomerge.zoo.skills import SKILLS, draw_string
@@ -194,11 +195,12 @@ def trained(model: Any, folder: Path, steps: int, rates: Rates, seed: int) -> An
     train(model, SKILLED, steps, rates, 96, seed, lambda: None)
     model.save_pretrained(folder)
     make_tokenizer(64).save_pretrained(str(folder))
+    model.name_or_path = str(folder)
     return model.eval()
 
 
-def merge(home: Path, config: dict[str, Any]) -> tuple[Any, float]:
-    """The merged model, measured first, and the seconds of the merge alone."""
+def merge(home: Path, config: dict[str, Any]) -> tuple[Any, float, int]:
+    """The merged model, measured first; the seconds of the merge alone; the bytes of its weights' file."""
     shutil.rmtree(home / "out", ignore_errors=True)
     file = home / "merge.yml"
     file.write_text(json.dumps({"dtype": "float32", **config}))
@@ -207,27 +209,33 @@ def merge(home: Path, config: dict[str, Any]) -> tuple[Any, float]:
     start = time.perf_counter()
     merge_config(file, home / "out")
     seconds = time.perf_counter() - start
-    return AutoModelForCausalLM.from_pretrained(home / "out").eval(), seconds
+    grouped = config.get("parameters", {}).get("form") == "grouped"
+    load = load_grouped if grouped else AutoModelForCausalLM.from_pretrained
+    return load(home / "out").eval(), seconds, _bytes(home / "out")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def lines(home: Path, first: Any, recipes: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[str]:
     """A row for every recipe, the first for the model `first` as it is."""
-    yield "| | right | loss | size | merge, s |\n|---|---|---|---|---|"
+    yield "| | right | loss | size | file, MB | merge, s |\n|---|---|---|---|---|---|"
     size = sum(x.numel() for x in first.parameters())
-    yield _line("before", first, size, None)
+    yield _line("before", first, size, None, _bytes(home / str(first.name_or_path)))
     merge(home, recipes[0][1])  # so that the first row pays for no import
     for name, config in recipes:
-        model, seconds = merge(home, config)
-        yield _line(name, model, size, seconds)
+        model, seconds, stored = merge(home, config)
+        yield _line(name, model, size, seconds, stored)
 
 
-def _line(name: str, model: Any, size: int, seconds: float | None) -> str:
+def _line(name: str, model: Any, size: int, seconds: float | None, stored: int) -> str:
     hits, loss = answered(model)
     found = percentile_interval(float(hits.mean()), resampled_means(hits[None, :])[:, 0])
     share = sum(x.numel() for x in model.parameters()) / size
     spent = "" if seconds is None else f"{seconds:.1f}"
     right = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-    return f"| {name} | {right} | {loss:.3f} | {share:.2f} | {spent} |"
+    return f"| {name} | {right} | {loss:.3f} | {share:.2f} | {stored / 1e6:.2f} | {spent} |"
 
 
 def transformers(home: Path) -> Iterator[str]:
@@ -317,8 +325,25 @@ def experts(home: Path) -> Iterator[str]:
                 "4 of 8, router reduced, joined by weights",
                 m_smoe(keep=0.5, similarity="weights", **small),
             ),
+            ("4 of 8, router kept, grouped form", m_smoe(keep=0.5, form="grouped")),
+            *(
+                (f"8 of 8, {share} of the hidden units", m_smoe(keep=1.0, hidden=share))
+                for share in (0.75, 0.5, 0.25)
+            ),
+            (
+                "6 of 8, router reduced, half of the hidden units",
+                m_smoe(keep=0.75, hidden=0.5, **small),
+            ),
             ("8 of 8 at a quarter of the rank", m_smoe(keep=1.0, rank=0.25)),
-            ("6 of 8 at half the rank (MC-SMoE)", m_smoe(keep=0.75, rank=0.5)),
+            ("the same, grouped form", m_smoe(keep=1.0, rank=0.25, form="grouped")),
+            (
+                "6 of 8 at half the rank, grouped form (MC-SMoE)",
+                m_smoe(keep=0.75, rank=0.5, form="grouped"),
+            ),
+            (
+                "6 of 8 at a quarter of the rank, grouped form",
+                m_smoe(keep=0.75, rank=0.25, form="grouped"),
+            ),
         ],
     )
 

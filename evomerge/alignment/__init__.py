@@ -6,6 +6,6 @@ permute        tensors in another order of units
 weights        matching by weights; `activations` by what the units answer
 widths         partial merges: which units become one, which stay two (PLeaS)
 allocation     which groups stay apart under a budget (PLeaS)
-squares        the merged weights that answer most like both networks (PLeaS)
+squares        the merged weights that answer most like both networks; `convolutions` those (PLeaS)
 experts        groups of experts and their merges; `compression` makes experts smaller (M-SMoE, MC-SMoE)
 """

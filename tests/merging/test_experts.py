@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from evomerge.alignment.compression import GatedExpert, compress, narrowed
+from evomerge.alignment.compression import GatedExpert, compress, factor, narrowed
 from evomerge.alignment.experts import group_experts, groups_by_layer, shares_of
 from evomerge.errors import CheckpointError
 from evomerge.evaluation.calibrated import calibrate
@@ -128,6 +128,8 @@ def test_full_rank_changes_nothing_and_all_rows_give_back_what_a_low_rank_lacks(
     weight = torch.randn(12, 9, generator=torch.Generator().manual_seed(1))
     assert compress(weight, 1.0, 0.0) is weight
     assert torch.allclose(compress(weight, 0.2, 1.0), weight, atol=1e-5)
+    assert factor(weight, 2.0, 0.0).left.shape[1] == 9  # all singular values
+    assert torch.allclose(factor(weight, 2.0, 0.0).dense().float(), weight, atol=1e-6)
     low = compress(weight, 0.4, 0.0)
     u, s, v = np.linalg.svd(weight.double().numpy(), full_matrices=False)
     count = int(np.ceil(0.4 * 12 * 9 / 21))
