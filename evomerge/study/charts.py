@@ -1,6 +1,7 @@
 """A study's charts as plain SVG: measures over the number of experts, over model size, over cost.
 
-Lines are told apart by their dashes and by names at their ends as well as by colour.
+Lines are told apart by their dashes as well as by colour. Their names stand at their ends; below the chart on
+a phone, where there is no room for that, and where dots lie together.
 """
 
 import math
@@ -26,9 +27,11 @@ from evomerge.report.charts.svg import (
 )
 
 COLOURS = 8
-"""Classes `series-0` to `series-7` of the page's style sheet."""
-_NAMES = 150.0
+"""Classes `series-0` to `series-7` of the page's style sheet; those after them are also `again`."""
+_NAMES = 175.0
 _APART = 13.0
+_LETTER = 6.2
+_SAMPLE = 16.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ def line_chart(title: str, axis: Axis, series: Sequence[Series], width: float) -
     ]
     for number, one in enumerate(drawn):
         body += _line(one, number, axis, x, y, len(drawn))
-    if desk:
-        body += _names(drawn, y, end)
-    return svg(width, height, _words(title, drawn), body)
+    body += _names(drawn, y, end) if desk else _legend(drawn, height, width)
+    below = 0 if desk else _below(drawn, width)
+    return svg(width, height + below, _words(title, drawn), body)
 
 
 def scatter_chart(title: str, across: str, points: Sequence[Series], width: float) -> str:
@@ -89,10 +92,18 @@ def scatter_chart(title: str, across: str, points: Sequence[Series], width: floa
         *(text(x(t), height - 18, f"1e{t:.0f}", "tick") for t in powers),
         text((LEFT + width) / 2, height - 2, across, "tick"),
     ]
-    taken: list[tuple[float, float]] = []
-    for number, (one, place) in enumerate(zip(drawn, places, strict=True)):
-        body += _dot(one, number, x(place), y, width, taken)
-    return svg(width, height, _words(title, drawn), body)
+    dots = [(x(place), one) for place, one in zip(places, drawn, strict=True)]
+    for number, (left, one) in enumerate(dots):
+        body += _whisker(one.name, left, one.points[0][1], y, _colour(number))
+    if width > 500:
+        body += _beside(dots, y, width)
+    body += _legend(drawn, height, width)  # dots that lie together have no room for their names
+    return svg(width, height + _below(drawn, width), _words(title, drawn), body)
+
+
+def _colour(number: int) -> str:
+    again = " again" if number >= COLOURS else ""
+    return f"series-{number % COLOURS}{again}"
 
 
 def _across(places: Sequence[float], end: float) -> Scale:
@@ -113,7 +124,7 @@ def _heights(series: Sequence[Series]) -> list[float]:
 
 def _line(one: Series, number: int, axis: Axis, x: Scale, y: Scale, count: int) -> Iterator[str]:
     shift = (number - (count - 1) / 2) * 3.0  # whiskers of neighbours stand beside each other
-    colour = f"series-{number % COLOURS}"
+    colour = _colour(number)
     places = [(x(axis.place(value)) + shift, estimate) for value, estimate in one.points]
     steps = "L".join(f"{left:.1f} {y(estimate.value):.1f}" for left, estimate in places)
     yield path(f"M{steps}", f"series {colour}", one.name)
@@ -128,22 +139,19 @@ def _whisker(name: str, left: float, estimate: Estimate, y: Scale, colour: str) 
     yield circle(left, y(estimate.value), 3.4, f"mark {colour}", tip)
 
 
-def _dot(
-    one: Series, number: int, left: float, y: Scale, width: float, taken: list[tuple[float, float]]
-) -> Iterator[str]:
-    estimate = one.points[0][1]
-    yield from _whisker(one.name, left, estimate, y, f"series-{number % COLOURS}")
-    top = y(estimate.value)
-    if all(abs(left - a) > 110 or abs(top - b) > _APART for a, b in taken):
-        taken.append((left, top))
-        fits = left < width - 130
-        yield text(
-            left + (8 if fits else -8),
-            top + 4,
-            short(one.name, 22),
-            "tick",
-            "start" if fits else "end",
-        )
+def _beside(dots: Sequence[tuple[float, Series]], y: Scale, width: float) -> Iterator[str]:
+    """A name at each dot, to the right of it or to the left, where it lies on no other one."""
+    taken: list[tuple[float, float, float]] = []
+    for left, one in dots:
+        name, top = short(one.name, 26), y(one.points[0][1].value)
+        long = _LETTER * len(name)
+        for start, anchor in ((left + 8, "start"), (left - 8 - long, "end")):
+            inside = start > LEFT and start + long < width
+            free = all(abs(top - b) > _APART or start > d or start + long < a for a, d, b in taken)
+            if inside and free:
+                taken.append((start, start + long, top))
+                yield text(left + (8 if anchor == "start" else -8), top + 4, name, "tick", anchor)
+                break
 
 
 def _names(series: Sequence[Series], y: Scale, end: float) -> Iterator[str]:
@@ -151,10 +159,35 @@ def _names(series: Sequence[Series], y: Scale, end: float) -> Iterator[str]:
     ends = sorted((y(one.points[-1][1].value), n) for n, one in enumerate(series))
     below = -math.inf
     for wanted, number in ends:
-        top = max(wanted, below + _APART)
-        below = top
-        name = short(series[number].name, 22)
-        yield text(end + 8, top + 4, name, f"tick name-{number % COLOURS}", "start")
+        below = max(wanted, below + _APART)
+        yield from _named(series[number].name, number, end + 8, below, 24)
+
+
+def _legend(series: Sequence[Series], height: float, width: float) -> Iterator[str]:
+    """Names in columns below a chart."""
+    across = _columns(width)
+    column = (width - LEFT / 2) / across
+    room = int((column - _SAMPLE - 8) / _LETTER)
+    for number, one in enumerate(series):
+        row, place = divmod(number, across)
+        top = height + 12 + row * (_APART + 3)
+        yield from _named(one.name, number, LEFT / 4 + place * column, top, room)
+
+
+def _below(series: Sequence[Series], width: float) -> float:
+    """The height of a legend."""
+    return 12 + -(-len(series) // _columns(width)) * (_APART + 3)
+
+
+def _columns(width: float) -> int:
+    return 4 if width > 500 else 2
+
+
+def _named(name: str, number: int, left: float, top: float, room: int) -> Iterator[str]:
+    """A piece of the line, and its name."""
+    yield path(f"M{left:.1f} {top:.1f}h{_SAMPLE:g}", f"series {_colour(number)}")
+    yield circle(left + _SAMPLE / 2, top, 3, f"mark {_colour(number)}")
+    yield text(left + _SAMPLE + 4, top + 4, short(name, room), "tick", "start")
 
 
 def _words(title: str, series: Sequence[Series]) -> str:

@@ -33,6 +33,7 @@ def render(result: StudyResult, tables: Tables) -> str:
     written = json.dumps(study_content(result, tables), ensure_ascii=False, separators=(",", ":"))
     return environment.from_string(template).render(
         study=result.spec,
+        trainings=len({base.base.training for base in result.bases}),
         parameters=tables.parameters,
         charts=[
             {"title": title, **{size: Markup(draw(width)) for size, width in _WIDTHS.items()}}
@@ -52,13 +53,19 @@ def _charts(result: StudyResult, tables: Tables) -> Iterator[tuple[str, Draw]]:
     for role in MEASURES:
         for base in tables.parameters:
             yield (
-                f"{HEADINGS[role]}, by the number of experts: {base}",
+                f"{HEADINGS[role]}, by the number of experts{_of(base, tables)}",
                 partial(_by_experts, tables, labels, base, role),
             )
     for role in MEASURES:
         yield f"{HEADINGS[role]}, by model size", partial(_by_size, tables, labels, role)
     for base in tables.parameters:
-        yield f"{HEADINGS[Role.HELD_IN]} and cost: {base}", partial(_by_cost, tables, base)
+        title = f"{HEADINGS[Role.HELD_IN]} and cost{_of(base, tables)}"
+        yield title, partial(_by_cost, tables, base)
+
+
+def _of(base: str, tables: Tables) -> str:
+    """Which base a chart is of, where there are several."""
+    return f": {base}" if len(tables.parameters) > 1 else ""
 
 
 def _by_experts(tables: Tables, labels: list[str], base: str, role: Role, width: float) -> str:

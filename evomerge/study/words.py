@@ -29,8 +29,23 @@ class Table:
 
 def tables_of(tables: Tables) -> list[Table]:
     """Everything that a study has to show as tables; empty ones are left out."""
-    found = [measures(tables), leads(tables), relations(tables), costs(tables), needs(tables)]
-    return [*(table for table in found if table.rows), *failures(tables)]
+    parts = [measures(tables), leads(tables), relations(tables), costs(tables), needs(tables)]
+    found = [*(table for table in parts if table.rows), *failures(tables)]
+    return [_trimmed(table, one_base=len(tables.parameters) == 1) for table in found]
+
+
+def _trimmed(table: Table, *, one_base: bool) -> Table:
+    """Without the base where there is only one, and without figures that nothing has."""
+    base = one_base and table.columns[0] == "base"
+    kept = [
+        place
+        for place in range(len(table.columns))
+        if (place < table.names or any(row[place] for row in table.rows))
+        and not (base and not place)
+    ]
+    rows = [[row[place] for place in kept] for row in table.rows]
+    columns = [table.columns[place] for place in kept]
+    return Table(table.title, columns, rows, table.names - base)
 
 
 def measures(tables: Tables) -> Table:
