@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.evaluation.conftest import make_spec
 from tests.planning.configs import LARGE, MEDIUM, MIXTURE, SMALL, write_config, write_search
 from tests.support import write_checkpoint
 
+DOCS = Path(__file__).parents[2] / "docs"
 SIZES = Assumed(documents=200, read=500, written=0)
 
 
@@ -117,6 +120,66 @@ def test_workers_share_the_hours_and_not_the_gpu_hours(tmp_path):
     four = plan(tmp_path / "four", MEDIUM, budget=budget, workers={"max": 4, "gpus": 1})
     assert four.hours == pytest.approx(one.hours / 4, rel=0.05)
     assert four.gpu_hours == pytest.approx(one.gpu_hours, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("config", "gpu", "ranks", "in_layers", "all_of_it", "tflops", "link"),
+    [
+        # Parameters as Llama's papers and cards have them; TFLOP/s and GB/s of NVIDIA's data sheets.
+        (SMALL, "L4", 1, 0.973e9, 1.236e9, 121, 32),
+        (MEDIUM, "A100-80GB", 1, 6.98e9, 8.03e9, 312, 32),
+        (LARGE, "H200", 4, 68.5e9, 70.55e9, 989, 64),
+    ],
+    ids=["1B", "8B", "70B"],
+)
+def test_seconds_are_those_of_arithmetic_by_hand(
+    config, gpu, ranks, in_layers, all_of_it, tflops, link, tmp_path
+):
+    found = plan(tmp_path, config, gpu=gpu, engine={"tensor_parallel_size": ranks})
+    pinned = {"pinned": 0.75, "mapped": 0.375}[found.memory.models_on]
+    assert found.seconds.merge == pytest.approx(4 * 2 * all_of_it / (link * 1e9 * pinned), rel=0.1)
+    products = 2 * in_layers * SIZES.documents * SIZES.read / (0.4 * tflops * 1e12 * ranks)
+    assert products < found.seconds.forward < 1.15 * products
+
+
+def sized_rows():
+    """The rows of the table of GPU sizes in the documentation."""
+    text = (DOCS / "planning.md").read_text(encoding="utf-8").split("## Sizes of GPUs")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return [row for row in rows if len(row) == 10 and row[0].endswith(" B")]
+
+
+@pytest.mark.parametrize("row", sized_rows(), ids=lambda row: f"{row[0]} on {row[1]}")
+def test_the_sizes_of_gpus_in_the_documentation_are_what_a_plan_says(row, tmp_path):
+    config = {"1.2 B": SMALL, "8.0 B": MEDIUM, "70.6 B": LARGE}[row[0]]
+    ranks, gpu = row[1].split(" × ")
+    settings = {
+        "gpu": gpu,
+        "engine": {"tensor_parallel_size": int(ranks), "gpu_memory_utilization": 0.85},
+        "budget": {"candidates": 200},
+    }
+    choices = plan(tmp_path / "one", config, sizes=Assumed(500, 500, 0), **settings)
+    answers = plan(tmp_path / "two", config, sizes=Assumed(500, 500, 200), **settings)
+    assert choices.fits is None
+    assert row[3].endswith(choices.memory.models_on)
+    in_row = [float(re.match(r"[\d.]+", cell)[0]) for cell in row[2:]]
+    assert in_row.pop(2) == pytest.approx(choices.seconds.merge, rel=0.06)
+    gib = 2.0**30
+    assert in_row == pytest.approx(
+        [
+            choices.per_device / gib,
+            choices.memory.models
+            / gib
+            / (int(ranks) if choices.memory.models_on != "mapped" else 1),
+            choices.seconds.total,
+            answers.seconds.total,
+            choices.gpu_hours,
+            answers.gpu_hours,
+            choices.disk.total / 1e9,
+        ],
+        rel=0.05,
+        abs=0.05,
+    )
 
 
 def test_answers_that_are_written_take_steps_of_their_own(tmp_path):
