@@ -202,6 +202,11 @@ def _run(
     victim.driver.wait(60)
 
 
+def _last_words(victim: Victim) -> str:
+    """The end of what its drivers said."""
+    return victim.log.read_text(encoding="utf-8", errors="replace")[-3000:] if victim.log else ""
+
+
 def _status(store: SQLStore, search_id: str) -> SearchStatus | None:
     """None while nobody can know."""
     try:
@@ -257,12 +262,9 @@ def outlive_lease(victim: Victim, chooser: random.Random) -> None:
     first.send_signal(signal.SIGSTOP)
     store = open_store(victim.url)
     before, deadline = _results(store, victim.search_id), time.monotonic() + 2 * _PATIENCE
-    again, awake = (
-        time.monotonic() + _STUCK,
-        0.05,
-    )  # longer each time: a busy machine is slow to wake it
+    again, awake = time.monotonic() + _STUCK, 0.05  # longer each time, on a busy machine
     while _results(store, victim.search_id) == before:
-        assert time.monotonic() < deadline, "nobody took over"
+        assert time.monotonic() < deadline, f"nobody took over: {_last_words(victim)}"
         assert victim.driver is not None
         if victim.driver is first or victim.driver.poll() is not None:
             victim.start()  # as long as the lease stands, it is turned away
