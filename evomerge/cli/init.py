@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -72,12 +73,11 @@ def init(
             where=" ".join(asked),
             remedy="give --base MODEL --model MODEL … --task TASK …",
         )
-    tasks = task or _list("Which lm-eval tasks shall it be good at (TASK or TASK:METRIC)?")
     answers = Answers(
         base=base or _ask("Which model were the others fine-tuned from (folder or hub id)?"),
         models=tuple(model or _list("Which fine-tunes of it?")),
-        tasks=tuple(map(task_of, tasks)),
-        include_path=include_path,
+        tasks=tuple(map(task_of, task or _list("Which tasks (TASK or TASK:METRIC of lm-eval)?"))),
+        include_path=include_path or _tasks_beside(file),
         engine=engine.value,
         accept_benchmark_tests=accept_benchmark_tests,
         candidates=candidates,
@@ -113,11 +113,27 @@ def _ask(question: str) -> str:
 
 
 def _list(question: str) -> list[str]:
-    """Several answers, until one is empty; at least one."""
-    found = [_ask(question)]
+    """Several answers, on one line or on several, until one is empty; at least one."""
+    found = _several(_ask(question))
     while more := str(typer.prompt("another (Enter: no more)", "", err=True, show_default=False)):
-        found.append(more.strip())
+        found += _several(more.strip())
     return found
+
+
+def _several(line: str) -> list[str]:
+    """The names on a line, blanks or commas between them; a folder with blanks has a line of its own."""
+    if Path(line).expanduser().is_dir():
+        return [line]
+    return [name for name in re.split(r"[\s,]+", line) if name]
+
+
+def _tasks_beside(file: Path) -> Path | None:
+    """The folder `tasks` beside the search file, where it holds task files."""
+    folder = file.parent / "tasks"
+    if not any(folder.glob("*.yaml")):
+        return None
+    note(f"task files are looked for in {folder}, too; --include-path names another folder")
+    return folder
 
 
 def _drafted(answers: Answers, file: Path, sample: int | None) -> tuple[Inspection, str]:

@@ -104,12 +104,30 @@ def test_a_file_that_exists_is_overwritten_only_by_force(tmp_path, capsys):
 def test_on_a_terminal_it_asks_three_questions_and_then_whether_to_write(tmp_path, monkeypatch):
     models = star(tmp_path / "models", AGREE)
     file = tmp_path / "search.yml"
-    typed = ["alpha:acc", "beta", "", models["base"], models["a"], models["b"], "", "y"]
+    typed = [models["base"], models["a"], models["b"], "", "alpha:acc", "beta", "", "y"]
     monkeypatch.setattr(sys, "stdin", Terminal("\n".join(typed) + "\n"))
     assert run(["init", str(file), "--engine", "fake"]) == 0
     spec = load_spec(file)
     assert (spec.base_model, spec.models) == (models["base"], (models["a"], models["b"]))
     assert [(t.task, t.metric) for t in spec.objective.tasks] == [("alpha", "acc"), ("beta", None)]
+
+
+def test_several_names_may_stand_on_one_line_and_task_files_are_found_beside_the_file(
+    tmp_path, monkeypatch, capsys
+):
+    models = star(tmp_path / "models", AGREE)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.yaml").write_text("task: mine\n")
+    odd = tmp_path / "with a blank"
+    (tmp_path / "models" / "b").rename(odd)
+    typed = [models["base"], models["a"], str(odd), "", "alpha:acc, beta gamma", "", "y"]
+    monkeypatch.setattr(sys, "stdin", Terminal("\n".join(typed) + "\n"))
+    assert run(["init", str(tmp_path / "search.yml"), "--engine", "fake"]) == 0
+    spec = load_spec(tmp_path / "search.yml")
+    assert spec.models == (models["a"], str(odd))
+    assert [task.task for task in spec.objective.tasks] == ["alpha", "beta", "gamma"]
+    assert spec.objective.include_path == tmp_path / "tasks"
+    assert "task files are looked for in" in capsys.readouterr().err
 
 
 def test_a_no_writes_nothing(tmp_path, monkeypatch):
