@@ -33,22 +33,24 @@ def wanted(space: SpaceSpec) -> tuple[str, ...]:
 
 
 def _needed(method: Method, space: SpaceSpec) -> Iterator[str]:
-    """Over all options of its parameters that the space leaves open."""
+    """Over all options of its parameters that the space leaves open, at either end of its ranges."""
     if method.statistics is None:
         return
-    listed = {
-        own.name: _options(own.default, space.values.get(own.name)) for own in method.parameters
-    }
-    for values in product(*listed.values()):
-        yield from method.statistics(dict(zip(listed, values, strict=True)))
+    for end in (0, 1):
+        listed = {
+            own.name: _options(own.default, space.values.get(own.name), end)
+            for own in method.parameters
+        }
+        for values in product(*listed.values()):
+            yield from method.statistics(dict(zip(listed, values, strict=True)))
 
 
-def _options(default: Value | None, searched: Any) -> tuple[Any, ...]:
+def _options(default: Value | None, searched: Any, end: int) -> tuple[Any, ...]:
     if isinstance(searched, Choice):
         return tuple(searched.choice)
-    if searched is None or isinstance(searched, Range):
-        return (default,)
-    return (searched,)
+    if isinstance(searched, Range):
+        return (searched.range[end],)
+    return (default,) if searched is None else (searched,)
 
 
 def texts_of(spec: SearchSpec) -> CalibrationSet:

@@ -163,6 +163,8 @@ def test_statistics_follow_from_the_methods_and_options_that_a_space_leaves_open
     assert wanted(SpaceSpec.model_validate(open_space)) == ("fisher", "input_grams")
     both = {"method": {"choice": ["sens_ties", "linear"]}, "weight": {"range": [0, 1]}}
     assert wanted(SpaceSpec.model_validate(both)) == ("logits", "sensitivity")
+    narrowed = {"method": "m_smoe", "hidden": {"range": [0.5, 1.0]}}
+    assert wanted(SpaceSpec.model_validate(narrowed)) == ("activations", "routing")
 
 
 def test_the_fake_engine_needs_no_texts(tmp_path) -> None:
