@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+_PATIENCE = 120.0
 ROOT = Path(__file__).parents[2]
 SOON = {
     "health_check_initial_delay_ms": 0,
@@ -133,7 +134,7 @@ class Nodes:
         return 0
 
     def wait_for(self, count: int) -> None:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + _PATIENCE
         while self.alive() != count:
             assert time.monotonic() < deadline, f"{self.alive()} nodes, not {count}"
             time.sleep(0.3)

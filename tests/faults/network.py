@@ -101,4 +101,12 @@ class CutNetwork:
         self.given_up += 1
         self._node.kill()
         self._nodes.wait_for(1)
-        self._node = self._nodes.add(1, inside=self._cable.inside)
+        for last in (False, False, True):  # a node that does not come up is started once more
+            try:
+                self._node = self._nodes.add(1, inside=self._cable.inside)
+                return
+            except AssertionError:
+                if last:
+                    raise
+                self._nodes.workers()[-1].kill()
+                self._nodes.wait_for(1)
