@@ -22,7 +22,6 @@ from evomerge.report.charts.svg import (
     short,
     svg,
     text,
-    ticks,
     y_axis,
 )
 
@@ -86,10 +85,9 @@ def scatter_chart(title: str, across: str, points: Sequence[Series], width: floa
     places = [math.log10(one.points[0][0]) for one in drawn]
     x = _across(places, width - RIGHT - 12)
     y = Scale(*padded(_heights(drawn)), height - BOTTOM, TOP + 8)
-    powers = [t for t in ticks(x.low, x.high, 6) if t == int(t)]
     body = [
         *y_axis(y, LEFT, width - RIGHT),
-        *(text(x(t), height - 18, f"1e{t:.0f}", "tick") for t in powers),
+        *(text(x(place), height - 18, name, "tick") for place, name in _powers(x)),
         text((LEFT + width) / 2, height - 2, across, "tick"),
     ]
     dots = [(x(place), one) for place, one in zip(places, drawn, strict=True)]
@@ -99,6 +97,15 @@ def scatter_chart(title: str, across: str, points: Sequence[Series], width: floa
         body += _beside(dots, y, width)
     body += _legend(drawn, height, width)  # dots that lie together have no room for their names
     return svg(width, height + _below(drawn, width), _words(title, drawn), body)
+
+
+def _powers(x: Scale) -> Iterator[tuple[float, str]]:
+    """Powers of ten on a logarithmic axis, with twice and five times each where it is short."""
+    firsts = (1, 2, 5) if x.high - x.low < 2 else (1,)
+    for power in range(math.floor(x.low), math.ceil(x.high) + 1):
+        for first in firsts:
+            if x.low <= (place := power + math.log10(first)) <= x.high:
+                yield place, f"{first}e{power}"
 
 
 def _colour(number: int) -> str:

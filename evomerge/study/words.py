@@ -91,7 +91,7 @@ def relations(tables: Tables) -> Table:
 def costs(tables: Tables) -> Table:
     """What each method took."""
     columns = (
-        *("base", "method", "experts", "FLOPs of statistics", "of a merge", "of the choice"),
+        *("base", "method", "experts", "FLOPs, statistics", "FLOPs, merge", "FLOPs, choice"),
         *("s, statistics", "s, merge", "s, choice", "candidates", "MB, statistics", "MB, peak"),
     )
     return Table("Cost", columns, [_cost(one) for one in tables.costs], 3)
