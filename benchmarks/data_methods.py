@@ -49,6 +49,7 @@ RECIPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 SEARCHES: Mapping[str, tuple[str | None, int]] = {
     "search, task arithmetic (the demo's)": (None, 60),
+    "search, fisher_global": ("fisher_global", 30),
     "search, regmean_global": ("regmean_global", 30),
 }
 STATISTICS_OF_ALL = ("fisher", "regmean", "mats", "sens_merging")
