@@ -103,6 +103,16 @@ def test_the_pictures_of_methods_are_what_the_merges_give() -> None:
     assert drawn.keys() == METHODS.keys()
 
 
+def test_the_picture_of_the_demo_is_what_the_recording_gives() -> None:
+    build = builder("build_recording")
+    lines = build.read()
+    drawn = build.PICTURE.read_text(encoding="utf-8")
+    assert drawn == build.drawing(lines), "run: python docs/build_recording.py"
+    assert len(drawn) < 300_000
+    assert [second for second, _ in lines] == sorted(second for second, _ in lines)
+    assert any("mergekit" in text or "merge_method" in text for _, text in lines)
+
+
 def test_the_reference_of_the_api_is_what_the_server_declares() -> None:
     written = (DOCS / "api_reference.md").read_text(encoding="utf-8")
     assert written == builder("build_api").page(), "run: python docs/build_api.py"
