@@ -355,10 +355,17 @@ class Client:
 
     def _unreachable(self, error: Exception) -> ResourceError:
         reason = str(error).strip() or type(error).__name__
-        remedy = "start one with `evomerge serve`, or name it: --server URL, EVOMERGE_SERVER"
         if "CERTIFICATE_VERIFY_FAILED" in reason:
-            remedy = "name the certificate of whoever signed the server's: SSL_CERT_FILE=ca.pem"
-        return ResourceError(f"no server answers ({reason})", where=self.url, remedy=remedy)
+            return ResourceError(
+                f"nobody vouches for the server's certificate ({reason})",
+                where=self.url,
+                remedy="name the certificate of whoever signed it: SSL_CERT_FILE=ca.pem",
+            )
+        return ResourceError(
+            f"no server answers ({reason})",
+            where=self.url,
+            remedy="start one with `evomerge serve`, or name it: --server URL, EVOMERGE_SERVER",
+        )
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         if answer.is_success:

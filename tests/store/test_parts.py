@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from evomerge.errors import StoreError
 from evomerge.fitness import TaskOutcomes
-from evomerge.store import make_owner, owner
+from evomerge.store import holder, make_owner
 from evomerge.store.codec import pack, unpack
 from evomerge.store.names import random_name
 from evomerge.store.text import LONGEST, clean
@@ -23,12 +23,12 @@ from evomerge.store.text import LONGEST, clean
 def test_two_owners_of_one_process_differ_and_both_are_alive():
     one, two = make_owner(), make_owner()
     assert one != two
-    assert not owner.is_gone(one) and not owner.is_gone(two)
+    assert not holder.is_gone(one) and not owner.is_gone(two)
 
 
 def test_a_pid_that_was_used_again_is_not_the_holder():
     host, pid, start, machine, nonce = make_owner().split(":")
-    assert owner.is_gone(f"{host}:{pid}:{int(start) - 1}:{machine}:{nonce}")
+    assert holder.is_gone(f"{host}:{pid}:{int(start) - 1}:{machine}:{nonce}")
 
 
 def test_a_zombie_holds_nothing():
@@ -37,14 +37,14 @@ def test_a_zombie_holds_nothing():
     name = child.stdout.readline().strip()
     child.stdout.read()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert owner.is_gone(name)
+    assert holder.is_gone(name)
     child.communicate()
-    assert owner.is_gone(name)
+    assert holder.is_gone(name)
 
 
 @pytest.mark.parametrize("name", ["", "odd", "h:1:2:3:4", "::::", "h:x:1:2:3"])
 def test_what_cannot_be_judged_is_not_gone(name):
-    assert not owner.is_gone(name)
+    assert not holder.is_gone(name)
 
 
 @given(
