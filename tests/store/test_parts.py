@@ -23,7 +23,7 @@ from evomerge.store.text import LONGEST, clean
 def test_two_owners_of_one_process_differ_and_both_are_alive():
     one, two = make_owner(), make_owner()
     assert one != two
-    assert not holder.is_gone(one) and not owner.is_gone(two)
+    assert not holder.is_gone(one) and not holder.is_gone(two)
 
 
 def test_a_pid_that_was_used_again_is_not_the_holder():
