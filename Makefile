@@ -4,6 +4,7 @@
 #   make demo       a real merge search on a small zoo, from training to report
 #   make test       lint, types, import contracts, tests
 #   make test-slow  the tests that take minutes
+#   make examples   every example as it stands, those that start servers and clusters too
 #   make lint       the first three of `make test`
 #   make docs       the documentation as a site, build/site/index.html
 #   make dist       wheel, sdist and bill of materials in dist/, looked into
@@ -34,7 +35,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export VLLM_NO_USAGE_STATS := 1
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TRANSFORMERS_OFFLINE=1
 
-.PHONY: setup demo test test-slow lint bill audit docs dist format clean distclean
+.PHONY: setup demo test test-slow examples lint bill audit docs dist format clean distclean
 setup: $(PACKAGE)
 
 # An interrupted or failed set-up leaves no stamp, and the next one goes on from what is there.
@@ -71,6 +72,10 @@ format: setup
 
 test: lint
 	$(OFFLINE) $(BIN)/python -m pytest
+
+# Part of CI. The others of examples/ run in `make test`.
+examples: setup
+	$(OFFLINE) $(BIN)/python -m pytest tests/examples -m slow
 
 dist: setup
 	$(BIN)/python requirements/release.py

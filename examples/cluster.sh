@@ -16,6 +16,10 @@ nodes=()
 node() { # OPTIONS…: one Ray node, in a process group of its own
     setsid ray start --block --disable-usage-stats --object-store-memory=80000000 "$@" >>ray.log 2>&1 &
     nodes+=($!)
+    until [[ $(grep -c "Ray runtime started" ray.log) -ge ${#nodes[@]} ]]; do
+        kill -0 "${nodes[-1]}" 2>/dev/null || { tail ray.log; echo "a Ray node did not start" >&2; exit 1; }
+        sleep 0.5
+    done
 }
 finish() {
     [[ -z "${watcher:-}" ]] || kill "$watcher" 2>/dev/null || true
@@ -31,7 +35,6 @@ printf 'workers: {max: 4, autoscale: true}\n' >> search.yml
 
 node --head --port="$port" --node-ip-address=127.0.0.1 --num-cpus=0 --include-dashboard=false \
     --temp-dir="$(mktemp -d /tmp/evo-XXXXXX)" # short: Ray's sockets lie in it
-until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do sleep 0.5; done
 node --address="$address" --node-ip-address=127.0.0.2 --num-cpus=2
 node --address="$address" --node-ip-address=127.0.0.3 --num-cpus=2
 
