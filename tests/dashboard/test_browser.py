@@ -155,15 +155,15 @@ def test_a_running_search_is_kept_fresh_until_it_ends(browser, tmp_path):
         store.add_candidates(search, owner, [make_candidate(0)])
         (evaluation,) = store.evaluations(search)
         store.begin_attempt(evaluation.id, "w")
-        working = "document.querySelectorAll('.tiles .big')[3].textContent.trim().startsWith('1 ')"
+        working = "document.querySelectorAll('.tiles .big')[3]?.textContent.trim().startsWith('1 ')"
         browser.wait_until(working)
         store.finish_attempt(evaluation.id, 1, make_result(0.5))
         browser.wait_until(
-            "document.querySelectorAll('.tiles .big')[3].textContent.trim().startsWith('0 ')"
+            "document.querySelectorAll('.tiles .big')[3]?.textContent.trim().startsWith('0 ')"
         )
         store.set_status(search, SearchStatus.FINISHED)
         browser.wait_until("document.querySelector('[data-live]') === null")
-        browser.wait_until("document.querySelector('h1 + .chip').textContent === 'finished'")
+        browser.wait_until("document.querySelector('h1 + .chip')?.textContent === 'finished'")
     assert browser.complaints() == []
     store.close()
 
