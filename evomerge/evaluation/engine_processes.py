@@ -72,6 +72,11 @@ class EngineProcesses:
             raise EngineError("a process of the engine died", remedy="start another engine")
         return answers[0]
 
+    @property
+    def are_alive(self) -> bool:
+        """Whether none of them has died."""
+        return all(_is_alive(process) for process in (self._core, *self._ranks))
+
     def end(self) -> None:
         """Kill what is left of them."""
         for process in (self._core, *self._ranks):

@@ -148,8 +148,8 @@ class VLLMEvaluator:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> EvomergeError:
-        """What a broken-off scoring means: an engine that still has requests is thrown away."""
-        if self._busy():
+        """What a broken-off scoring means: an engine that still has requests, or died, is thrown away."""
+        if self._is_unusable():
             self._dead = f"scoring broke off: {error!r}"
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
             return OutOfMemoryError(
@@ -159,7 +159,9 @@ class VLLMEvaluator:
         problem = f"scoring failed: {type(error).__name__}: {error}"
         return EngineError(problem) if self._dead else EvaluationError(problem)
 
-    def _busy(self) -> bool:
+    def _is_unusable(self) -> bool:
+        if self._processes is not None and not self._processes.are_alive:
+            return True
         try:
             return bool(self.wrapper.model.llm_engine.has_unfinished_requests())
         except Exception:  # an engine that cannot even say so is gone

@@ -21,10 +21,11 @@ print("watching", flush=True)
 time.sleep(60)
 """
 _CORE = f"""
-import subprocess, sys
+import subprocess, sys, time
 rank = subprocess.Popen([sys.executable, "-c", {_RANK!r}], stdout=subprocess.PIPE, text=True)
 print(rank.pid, rank.stdout.readline(), flush=True)
 rank.wait()
+time.sleep(60)
 """
 
 
@@ -81,6 +82,18 @@ def test_what_a_call_answers_or_raises_comes_back(core):
 
 def test_what_is_left_of_an_engine_is_ended(core):
     process, rank = core(None)
-    EngineProcesses([(rank.pid, process.pid)]).end()
+    processes = EngineProcesses([(rank.pid, process.pid)])
+    assert processes.are_alive
+    processes.end()
     process.wait(30)
     rank.wait(30)
+    assert not processes.are_alive
+
+
+def test_an_engine_whose_rank_has_died_is_not_alive_although_its_core_is(core):
+    process, rank = core(None)
+    processes = EngineProcesses([(rank.pid, process.pid)])
+    rank.kill()
+    rank.wait(30)
+    assert process.poll() is None
+    assert not processes.are_alive
