@@ -110,12 +110,18 @@ def endure(
         )
         with ending(victim):
             _run(victim, store, strike, times, report, chooser)
-        assert history(store, search.id) == calm, f"{fault}: another history; see {place}"
+        rough = history(store, search.id)
+        assert rough == calm, f"{fault}: another history: {_first_difference(calm, rough)}"
         assert scored_twice(store, search.id) == []
         store.close()
         report.searches += 1
         report.tell()
     return report
+
+
+def _first_difference(calm: History, rough: History) -> str:
+    pairs = [(one, other) for one, other in zip(calm, rough, strict=False) if one != other]
+    return f"{len(calm)} and {len(rough)} candidates; {pairs[:1]}"
 
 
 def undisturbed(folder: Path, spec: SearchSpec) -> History:
