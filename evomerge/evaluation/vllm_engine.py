@@ -1,8 +1,9 @@
 """`VLLMEvaluator`: one vLLM engine for a worker's life; candidates are merged into its parameters.
 
 The engine is lm-eval's own vLLM wrapper with our worker extension, so that encoding, truncation and
-generation arguments are lm-eval's. On one rank the engine runs inside this process; tensor-parallel
-ranks are processes of vLLM's.
+generation arguments are lm-eval's. It runs inside this process, tensor-parallel ranks in children: in a
+process of its own it would put requests into batches as they happen to arrive, and other batches round
+otherwise (scores of one recipe then differ in the eighth digit from one time to the next).
 """
 
 import gc
@@ -22,8 +23,8 @@ from evomerge.errors import (
 )
 from evomerge.evaluation.depth import depth_arguments, engine_layers
 from evomerge.evaluation.distributions import answer_for_vllm, require_engine, versions
-from evomerge.evaluation.engine_processes import EngineProcesses, starting
 from evomerge.evaluation.models import base_only, model_folders
+from evomerge.evaluation.ranks import Ranks, starting
 from evomerge.evaluation.suite import TaskSuite
 from evomerge.fitness import Costs, EvaluationResult, Split
 from evomerge.racing import RacePlan, layout_of
@@ -40,7 +41,7 @@ class VLLMEvaluator:
         require_engine("vllm")
         self._spec = spec
         self._dead: str | None = None
-        self._processes: EngineProcesses | None = None
+        self._ranks: Ranks | None = None
         self._folders = model_folders(spec)
         self._layers = engine_layers(spec, self._folders[spec.base_model])
         self.wrapper = _start(spec.engine, self._folders[spec.base_model], self._layers)
@@ -56,8 +57,7 @@ class VLLMEvaluator:
 
         engine = self._spec.engine
         if engine.tensor_parallel_size > 1:
-            found = [json.loads(answer) for answer in self._call_all("process")]
-            self._processes = EngineProcesses(found)
+            self._ranks = Ranks([json.loads(answer) for answer in self._call_all("process")])
         given = json.dumps(self._folders), json.dumps(self._layers), engine.models_on
         self.dtype = str(self._call("open", *given, json.dumps(engine.rank_bytes)))
         check_engine(self, self._spec, self._folders)
@@ -136,8 +136,8 @@ class VLLMEvaluator:
             wrapper.model.llm_engine.engine_core.shutdown()
             del wrapper
             gc.collect()
-        if self._processes is not None:
-            self._processes.end()
+        if self._ranks is not None:
+            self._ranks.end()
 
     def _score(self, split: Split, race: RacePlan | None) -> EvaluationResult:
         try:
@@ -160,7 +160,7 @@ class VLLMEvaluator:
         return EngineError(problem) if self._dead else EvaluationError(problem)
 
     def _is_unusable(self) -> bool:
-        if self._processes is not None and not self._processes.are_alive:
+        if self._ranks is not None and not self._ranks.are_alive:
             return True
         try:
             return bool(self.wrapper.model.llm_engine.has_unfinished_requests())
@@ -176,7 +176,7 @@ class VLLMEvaluator:
             found: list[str] = self.wrapper.model.collective_rpc(f"evomerge_{method}", args=args)
             return found
 
-        return call() if self._processes is None else self._processes.call(call)
+        return call() if self._ranks is None else self._ranks.call(call)
 
     def _require_alive(self) -> None:
         if self._dead is not None:
@@ -193,7 +193,7 @@ def _start(engine: EngineSpec, model: str, layers: int | None = None) -> Any:
         arguments |= depth_arguments(model, layers, engine.trust_remote_code)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = str(int(engine.tensor_parallel_size > 1))
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     if engine.tensor_parallel_size > 1:
         # On a CPU vLLM wants a NUMA node for each rank, unless it is told not to bind threads.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

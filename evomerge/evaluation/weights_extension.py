@@ -80,8 +80,8 @@ class MergeExtension:
         return json.dumps(dtype.removeprefix("torch."))
 
     def evomerge_process(self) -> str:
-        """This rank's process id and its parent's."""
-        return json.dumps([os.getpid(), os.getppid()])
+        """This rank's process id."""
+        return json.dumps(os.getpid())
 
     def evomerge_apply(self, recipe_json: str) -> str:
         """Merge a recipe into the parameters; JSON with `merge_seconds`, `load_seconds`, `error`.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evomerge.evaluation.self_test import canary, canary_prompts
 from evomerge.evaluation.vllm_engine import VLLMEvaluator
+from evomerge.fitness import Split
 from tests.evaluation import tiny
 from tests.evaluation.conftest import make_spec, merge
 
@@ -30,6 +31,7 @@ def main(folder: Path) -> None:
         "in place": live.fingerprint(),
         "canary": canary(live.wrapper, prompts),
     }
+    found["scores"] = [str(live.evaluate(recipe, Split.SEARCH).scores) for _ in range(4)]
     live.apply(unchanged(models))
     found["base again"] = live.fingerprint() == base
     live._call_all("forget_places")

@@ -23,3 +23,9 @@ def test_ranks_merge_their_own_slices(found):
     assert found["in place"] == found["loaded"]
     assert found["base again"]
     assert np.allclose(found["canary"], found["one rank"], atol=1e-4)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_a_recipe_has_the_same_scores_bit_for_bit_however_often_it_is_scored(found):
+    assert len(set(found["scores"])) == 1

@@ -249,7 +249,7 @@ def kill_worker(victim: Victim, chooser: random.Random) -> None:
 
 
 def kill_engine(victim: Victim, chooser: random.Random) -> None:
-    """SIGKILL of the core of an engine of several ranks or of one of them; as soon as there is one."""
+    """SIGKILL of a rank of an engine of several, as soon as there is one."""
     assert victim.driver is not None
     deadline = time.monotonic() + 2 * _PATIENCE
     while not victim.kill(chooser, ENGINE) and victim.driver.poll() is None:

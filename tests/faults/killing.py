@@ -19,8 +19,8 @@ import psutil
 MARK = "EVOMERGE_TEST_MARK"
 ROOT = Path(__file__).parents[2]
 GUARDIAN = "guardian.py"
-ENGINE = ("VLLM::EngineCore", "VLLM::Worker")
-"""How vLLM names the processes of an engine of several ranks."""
+ENGINE = ("VLLM::Worker",)
+"""How vLLM names the ranks of an engine."""
 RUNNER = (sys.executable, "-m", "tests.faults.runner")
 
 

@@ -1,4 +1,4 @@
-"""Searches on a real engine of two ranks, which is processes of its own and can be killed alone."""
+"""Searches on a real engine of two ranks, which are processes of their own and can be killed alone."""
 
 from pathlib import Path
 
@@ -40,9 +40,9 @@ def undisturbed(folder: Path, spec: SearchSpec) -> chaos.History:
 
 
 def endure_engine(times: int, folder: Path) -> chaos.Report:
-    """Kill core or ranks `times` times while searches run on them."""
+    """Kill ranks `times` times while searches run on them."""
     return chaos.endure(
-        "kill engine of two ranks, SQLite",
+        "kill a rank of two, SQLite",
         chaos.kill_engine,
         times,
         folder=folder,

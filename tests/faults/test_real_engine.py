@@ -53,6 +53,8 @@ def test_three_kills_of_a_live_engine_leave_the_undisturbed_history(tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.engine
 @pytest.mark.timeout(2400)
-def test_a_core_or_a_rank_that_is_killed_alone_is_replaced_and_none_is_left(tmp_path: Path) -> None:
+def test_a_rank_that_is_killed_alone_is_replaced_with_its_engine_and_none_is_left(
+    tmp_path: Path,
+) -> None:
     report = endure_engine(3, tmp_path)
     assert report.strikes == 3

@@ -1,11 +1,10 @@
-"""The processes of an engine of several ranks: none outlives the worker, and no call waits for a dead one.
+"""The ranks of an engine of several: none outlives the worker, and no call waits for a dead one.
 
-Such an engine is a core, a child of the worker's, and ranks, children of the core's. Where one of them is
+The engine itself runs in the worker, its ranks are children of the worker's. Where a rank or the worker is
 killed two things go wrong, seen with vLLM 0.32. Ranks live on for minutes, with their memory, because
-their sign of the core's end is a pipe whose other end a sibling holds too. And a call that was on its way
-to the core is waited for forever. So each process of an engine watches its parent (vLLM calls
-`end_with_parent` in all of them, as a plugin: pyproject.toml, `vllm.general_plugins`), and the worker
-watches the core while it waits.
+their sign of the parent's end is a pipe whose other end a sibling holds too. And a call that was on its
+way may be waited for forever. So each rank watches its parent (vLLM calls `end_with_parent` in it, as a
+plugin: pyproject.toml, `vllm.general_plugins`), and the worker watches the ranks while it waits.
 """
 
 import os
@@ -46,40 +45,35 @@ def _watch(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class EngineProcesses:
-    """Core and ranks of a running engine.
+class Ranks:
+    """The ranks of a running engine, by their process ids."""
 
-    Args:
-        ranks: for each rank its process id and its parent's, the core's.
-    """
-
-    def __init__(self, ranks: Sequence[tuple[int, int]]) -> None:
-        self._core = psutil.Process(ranks[0][1])
-        self._ranks = [psutil.Process(rank) for rank, _ in ranks]
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._processes = [psutil.Process(rank) for rank in ids]
 
     def call(self, function: Callable[[], list[str]]) -> list[str]:
-        """What `function` returns or raises; EngineError where the core dies before it answers."""
+        """What `function` returns or raises; EngineError where a rank dies before it answers."""
         answers: list[list[str]] = []
         errors: list[BaseException] = []
-        # Left behind if the core dies: nothing ends a thread that waits for what will not come.
+        # Left behind if a rank dies: nothing ends a thread that waits for what will not come.
         caller = threading.Thread(target=_keep, args=(function, answers, errors), daemon=True)
         caller.start()
-        while caller.is_alive() and _is_alive(self._core):
+        while caller.is_alive() and self.are_alive:
             caller.join(_LOOK_SECONDS)
         if errors:
             raise errors[0]
         if not answers:
-            raise EngineError("a process of the engine died", remedy="start another engine")
+            raise EngineError("a rank of the engine died", remedy="start another engine")
         return answers[0]
 
     @property
     def are_alive(self) -> bool:
         """Whether none of them has died."""
-        return all(_is_alive(process) for process in (self._core, *self._ranks))
+        return all(map(_is_alive, self._processes))
 
     def end(self) -> None:
         """Kill what is left of them."""
-        for process in (self._core, *self._ranks):
+        for process in self._processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
