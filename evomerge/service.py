@@ -105,6 +105,11 @@ def make_dispatcher(
     return RayDispatcher(spec, store_url, address, prints_in(versions or {}), resumed=resumed)
 
 
+def had_workers(store: SQLStore, search_id: str) -> bool:
+    """Whether a search has come as far as its first candidate, for which it had workers."""
+    return store.progress(search_id).candidates > 0
+
+
 def run_search(
     store: SQLStore,
     search_id: str,
@@ -206,6 +211,7 @@ __all__ = [
     "check_search",
     "check_unchanged",
     "edit_search",
+    "had_workers",
     "make_dispatcher",
     "pause_search",
     "run_search",

@@ -208,14 +208,14 @@ def drive(
     """Run a search with progress; Ctrl-C and SIGTERM pause it and end with exit code 130."""
     from evomerge.cli.interrupts import Interruptible, Interrupts
     from evomerge.cli.progress import SearchProgress
-    from evomerge.service import make_dispatcher, run_search
+    from evomerge.service import had_workers, make_dispatcher, run_search
     from evomerge.store.types import SearchStatus
 
     dispatcher = make_dispatcher(
         *(search.spec, store.url, address),
         inline=inline,
         versions=search.versions,
-        resumed=store.progress(search.id).candidates > 0,
+        resumed=had_workers(store, search.id),
     )
     try:
         with (

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from evomerge.bootstrap import Estimate
 from evomerge.comparison import Comparison
@@ -13,6 +12,7 @@ from evomerge.dashboard.overview import RecipeView, view_recipe
 from evomerge.dashboard.tables import Tables
 from evomerge.errors import EvomergeError, UsageError
 from evomerge.fitness import Split
+from evomerge.hub import short_name
 from evomerge.merging.describe import Difference, differences
 from evomerge.recipe import Recipe
 from evomerge.report.charts import difference_chart
@@ -113,7 +113,7 @@ def read_pairing(
 def _knobs(one: Recipe, other: Recipe) -> tuple[Difference, ...]:
     """What differs, with models by the last part of their names where that tells them apart."""
     models = {*one.all_models(), *other.all_models()}
-    short = {model: Path(model).name for model in sorted(models, key=len, reverse=True)}
+    short = {model: short_name(model) for model in sorted(models, key=len, reverse=True)}
     if len(set(short.values())) < len(short):
         return differences(one, other)
 

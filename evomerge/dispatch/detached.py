@@ -52,7 +52,7 @@ class _ControllerActor:
 
 def _run_to_its_end(store_url: str, search_id: str) -> None:
     """Run a search; what stops it is written into the store, where its user looks."""
-    from evomerge.service import run_search
+    from evomerge.service import had_workers, run_search
     from evomerge.store import open_store
     from evomerge.telemetry.logs import configure_logs, wanted
 
@@ -60,7 +60,7 @@ def _run_to_its_end(store_url: str, search_id: str) -> None:
         configure_logs()
     store = open_store(store_url)
     search = store.search(search_id)
-    prints, resumed = prints_in(search.versions), store.progress(search_id).candidates > 0
+    prints, resumed = prints_in(search.versions), had_workers(store, search_id)
     dispatcher = RayDispatcher(search.spec, store_url, prints=prints, resumed=resumed)
     deadline = time.monotonic() + _LEASE_PATIENCE
     try:

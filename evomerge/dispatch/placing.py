@@ -32,11 +32,11 @@ def needed(needs: WorkersSpec) -> dict[str, float]:
 def check_fits(needs: WorkersSpec) -> None:
     """Raise ResourceError where no node of the cluster could ever hold one worker.
 
-    Not asked of a cluster that grows on demand: it is trusted to bring what it does not have yet.
+    A cluster that grows (`workers.autoscale`) is trusted to bring what it does not have yet.
     """
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     wanted = needed(needs)
-    if any(_holds(node, wanted) for node in nodes):
+    if needs.autoscale or any(_holds(node, wanted) for node in nodes):
         return
     for name, amount in wanted.items():
         most = max((node.get(name, 0.0) for node in nodes), default=0.0)

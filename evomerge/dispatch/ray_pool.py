@@ -76,7 +76,7 @@ class RayDispatcher:
         resumed: bool = False,
     ) -> None:
         self._spec, self._store_url, self._address = spec, store_url, address
-        self._may_come = resumed or spec.workers.autoscale
+        self._resumed = resumed
         self._terms = Terms(__version__, prints or {})
         self._pool: list[_Slot] = []
         self._names = count(1)
@@ -96,7 +96,7 @@ class RayDispatcher:
         have to grow first. Later ones, and what goes wrong with them, are for `wait`."""
         needs = self._spec.workers
         connect(self._address, needs.max * needs.cpus)
-        if not self._may_come:
+        if not self._resumed:
             placing.check_fits(needs)
         self._wanted = needs.max
         self._pool = [self._spawn(_Slot(self._name())) for _ in range(needs.max)]

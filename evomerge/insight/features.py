@@ -8,11 +8,11 @@ Shapes: N candidates, F features.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evomerge.hub import short_name
 from evomerge.layout import KIND_FILTERS, kind_of
 from evomerge.recipe import Recipe, Rule, Scalar, Setting
 
@@ -86,7 +86,7 @@ def _recipe_columns(recipes: Sequence[Recipe]) -> dict[Feature, Floats]:
 
 def _short_names(models: set[str]) -> dict[str, str]:
     """The last part of each name, where that is enough to tell models apart."""
-    short = {model: Path(model).name for model in models}
+    short = {model: short_name(model) for model in models}
     return short if len(set(short.values())) == len(short) else {model: model for model in models}
 
 

@@ -12,7 +12,13 @@ from collections.abc import Sequence
 
 from evomerge.controller.events import Event, Note, PhaseStarted
 from evomerge.errors import EngineError, EvomergeError, LeaseLostError, StoreError
-from evomerge.service import check_unchanged, make_dispatcher, run_search, submit_detached
+from evomerge.service import (
+    check_unchanged,
+    had_workers,
+    make_dispatcher,
+    run_search,
+    submit_detached,
+)
 from evomerge.store import SQLStore, open_store
 from evomerge.store.types import SearchRecord, SearchStatus
 
@@ -64,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(store: SQLStore, search: SearchRecord, *, inline: bool) -> None:
-    resumed = store.progress(search.id).candidates > 0
+    resumed = had_workers(store, search.id)
     if resumed:
         check_unchanged(search)
     dispatcher = make_dispatcher(

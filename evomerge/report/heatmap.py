@@ -9,8 +9,8 @@ in all rows become one column.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
+from evomerge.hub import short_name
 from evomerge.insight.features import tensors_of
 from evomerge.recipe import Recipe, Setting
 
@@ -56,7 +56,7 @@ def heat_maps(recipe: Recipe) -> tuple[HeatMap, ...]:
 def _heat_map(parameter: str, settings: Sequence[tuple[str, Setting]]) -> HeatMap:
     lines = list(
         dict.fromkeys(
-            (Path(model).name, place, values)
+            (short_name(model), place, values)
             for model, setting in settings
             for place, values in _lines(setting)
         )
@@ -117,4 +117,4 @@ def stacked_layers(recipe: Recipe) -> tuple[tuple[str, str], ...]:
         if runs and runs[-1][0] == source.model and runs[-1][2] == start:
             start = runs.pop()[1]
         runs.append((source.model, start, end))
-    return tuple((Path(model).name, _span(start, end)) for model, start, end in runs)
+    return tuple((short_name(model), _span(start, end)) for model, start, end in runs)

@@ -11,6 +11,7 @@ from pathlib import Path
 from evomerge.controller.baselines import soup
 from evomerge.errors import CandidateError, EvomergeError
 from evomerge.fitness import Objective, Split, TaskOutcomes
+from evomerge.hub import short_name
 from evomerge.recipe import Recipe
 from evomerge.service import check_search
 from evomerge.spec import SearchSpec
@@ -23,7 +24,7 @@ from evomerge.study.plan import Cell, Skipped, make_plan, waves
 from evomerge.study.recipes import default_recipe, needs_texts
 from evomerge.study.records import Choice, Choices, key_of
 from evomerge.study.roles import held_in
-from evomerge.study.spec import StudyBase, StudySpec, StudyTask, short
+from evomerge.study.spec import StudyBase, StudySpec, StudyTask
 from evomerge.study.statistics import measured_for_all
 
 CHOICES, PEAKS = "choices", "peaks"
@@ -272,7 +273,7 @@ class _BaseRun:
         base = self.base.model
         for model in (base, *self.base.models, self.base.multitask):
             if model is not None:
-                label = "base" if model == base else short(model)
+                label = "base" if model == base else short_name(model)
                 yield model, (label, soup(label, base, [model]).recipe)
 
     def _recipes(self, cells: Sequence[Cell]) -> dict[str, tuple[str, Recipe]]:

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from evomerge.errors import RecipeError
 from evomerge.fitness import Evaluation, Objective, TaskObjective
+from evomerge.hub import short_name
 from evomerge.methods import Method, get_method
 from evomerge.recipe import Frozen, Rule
 from evomerge.space import SpaceSpec
@@ -55,7 +56,7 @@ class StudyBase(Frozen):
     @property
     def label(self) -> str:
         """Its name, or the last part of the model's."""
-        return self.name or short(self.model)
+        return self.name or short_name(self.model)
 
     @property
     def title(self) -> str:
@@ -258,7 +259,7 @@ class StudySpec(Frozen):
                 if (expert.skill, expert.factor) not in asked:
                     known = f"{expert.skill} in {expert.factor}" if expert.factor else expert.skill
                     raise ValueError(
-                        f"no task asks for {known}, which {short(expert.model)} learned"
+                        f"no task asks for {known}, which {short_name(expert.model)} learned"
                     )
         return self
 
@@ -269,11 +270,6 @@ class StudySpec(Frozen):
             for one in tasks
         )
         return Objective(tasks=asked, **dict(self.evaluation))
-
-
-def short(model: str) -> str:
-    """The last part of a model's name."""
-    return model.rstrip("/").rpartition("/")[2]
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

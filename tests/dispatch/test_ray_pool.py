@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from evomerge.controller.events import Scored
-from evomerge.dispatch import ray_pool
+from evomerge.dispatch import placing, ray_pool
 from evomerge.dispatch.connection import connect
 from evomerge.dispatch.ray_pool import RayDispatcher
 from evomerge.errors import ResourceError
@@ -73,6 +73,10 @@ def test_more_than_the_cluster_has_is_refused_with_a_remedy(tmp_path):
     spec = fake_spec(tmp_path, workers={"cpus": 4096})
     with pytest.raises(ResourceError, match="4096 CPU"):
         RayDispatcher(spec, "unused").start()
+
+
+def test_a_cluster_that_grows_is_trusted_with_more_than_it_has(tmp_path):
+    placing.check_fits(fake_spec(tmp_path, workers={"cpus": 4096, "autoscale": True}).workers)
 
 
 def test_a_search_that_had_workers_waits_for_the_node_that_is_away(tmp_path, monkeypatch):
