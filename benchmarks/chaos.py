@@ -12,6 +12,7 @@ mount a small one.
 import argparse
 import logging
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from tests.dispatch.nodes import Nodes
 from tests.faults import chaos, network, ranks, serving
+from tests.faults.killing import Victim
 
 HEAD = "| fault | strikes | searches | median seconds to the next result | longest |\n|---|---|---|---|---|"
 
@@ -49,7 +51,7 @@ def _on_postgresql(
         return str(chaos.endure(fault, blow, times, folder=folder, url=database.schema, mode=mode))
 
 
-def _full_disk(times: int, folder: Path) -> str:
+def _full_disk_sqlite(times: int, folder: Path) -> str:
     with chaos.FullDisk.mounted(folder / "small") as mount:
         return str(
             chaos.endure(
@@ -62,17 +64,28 @@ def _full_disk(times: int, folder: Path) -> str:
         )
 
 
-def _clock(times: int, folder: Path) -> str:
+def _full_disk_postgresql(times: int, folder: Path) -> str:
+    with chaos.FullDisk.mounted(folder / "small", "256m") as mount, _postgresql(mount) as database:
+        fill = chaos.FullDisk(mount)
+
+        def strike(victim: Victim, chooser: random.Random) -> None:
+            fill(victim, chooser)
+            database.revive()  # without room for its log PostgreSQL ends; somebody starts it again
+
+        return str(
+            chaos.endure("full disk, PostgreSQL", strike, times, folder=folder, url=database.schema)
+        )
+
+
+def _clock(name: str, url: Callable[[Path], str], times: int, folder: Path) -> str:
     clock = chaos.JumpingClock(folder)
-    report = chaos.endure(
-        "jumping clock, SQLite",
-        clock,
-        times,
-        folder=folder,
-        url=_file,
-        environment=clock.environment,
-    )
-    return str(report)
+    changes = clock.environment
+    return str(chaos.endure(name, clock, times, folder=folder, url=url, environment=changes))
+
+
+def _clock_postgresql(times: int, folder: Path) -> str:
+    with _postgresql(folder) as database:
+        return _clock("jumping clock, PostgreSQL", database.schema, times, folder)
 
 
 def _server_sqlite(times: int, folder: Path) -> str:
@@ -125,9 +138,11 @@ FAULTS: dict[str, Callable[[int, Path], str]] = {
     "database": lambda times, folder: _on_postgresql(
         "kill database, PostgreSQL", None, "inline", times, folder
     ),
-    "full-disk": _full_disk,
+    "full-disk-sqlite": _full_disk_sqlite,
+    "full-disk-postgresql": _full_disk_postgresql,
+    "clock-sqlite": lambda times, folder: _clock("jumping clock, SQLite", _file, times, folder),
+    "clock-postgresql": _clock_postgresql,
     "network": _network,
-    "clock": _clock,
     "engine": lambda times, folder: str(ranks.endure_engine(times, folder)),
 }
 

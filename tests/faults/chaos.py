@@ -406,6 +406,10 @@ class Database:
             _kill_tree(pid)
             _wait_until_reaped(pid, 60.0)
         time.sleep(chooser.uniform(0.0, 3.0))
+        self.revive()
+
+    def revive(self) -> None:
+        """Start it, where it does not run."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:

@@ -12,7 +12,7 @@ from contextlib import closing
 
 from evomerge.controller import lease
 from evomerge.errors import EvomergeError
-from evomerge.service import make_dispatcher, run_search
+from evomerge.service import had_workers, make_dispatcher, run_search
 from evomerge.store import open_store
 from evomerge.store.types import SearchStatus
 
@@ -25,7 +25,8 @@ def main(url: str, search_id: str, mode: str, lease_seconds: str | None = None) 
         store = open_store(url)
         spec = store.search(search_id).spec
         address = mode if ":" in mode else None
-        made = make_dispatcher(spec, store.url, address, inline=mode == "inline")
+        resumed = had_workers(store, search_id)
+        made = make_dispatcher(spec, store.url, address, inline=mode == "inline", resumed=resumed)
         with closing(made) as dispatcher:
             status = run_search(store, search_id, dispatcher)
     except EvomergeError as error:
