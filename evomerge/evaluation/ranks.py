@@ -1,18 +1,26 @@
-"""The ranks of an engine of several: none outlives the worker, and no call waits for a dead one.
+"""The ranks of an engine of several: none outlives the worker, no call waits for a dead one, nothing is left.
 
 The engine itself runs in the worker, its ranks are children of the worker's. Where a rank or the worker is
-killed two things go wrong, seen with vLLM 0.32. Ranks live on for minutes, with their memory, because
-their sign of the parent's end is a pipe whose other end a sibling holds too. And a call that was on its
-way may be waited for forever. So each rank watches its parent (vLLM calls `end_with_parent` in it, as a
-plugin: pyproject.toml, `vllm.general_plugins`), and the worker watches the ranks while it waits.
+killed three things go wrong, seen with vLLM 0.32. Ranks live on for minutes, with their memory, because
+their sign of the parent's end is a pipe whose other end a sibling holds too. A call that was on its way may
+be waited for forever. And what ranks share by name stays: sockets, the file by which they found each other,
+and on a CPU 4 MB of shared memory for each. So each rank watches its parent (vLLM calls `end_with_parent` in
+it, as a plugin: pyproject.toml, `vllm.general_plugins`), the worker watches the ranks while it waits, and
+the names are made in a folder whose lock says whether the worker lives.
 """
 
+import atexit
+import fcntl
+import functools
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
@@ -20,16 +28,26 @@ from evomerge.errors import EngineError
 
 _WORKER = "EVOMERGE_ENGINE_OF"
 """The process id of the worker whose engine starts; set while it does."""
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+_FOLDER = "evomerge-engine-"
+_SHARED_MEMORY = Path("/dev/shm")
 _LOOK_SECONDS = 0.5
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """The engine that is started meanwhile ends with this process."""
+    """The engine of several ranks that is started meanwhile ends with this process, and leaves nothing."""
+    folder = _folder()
     os.environ[_WORKER] = str(os.getpid())
+    os.environ[_SOCKETS] = str(folder)  # and it stays: vLLM reads it once in a process's life
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield
+    except BaseException:
+        _empty(folder)
+        raise
     finally:
+        tempfile.tempdir = before
         del os.environ[_WORKER]
 
 
@@ -42,7 +60,48 @@ def end_with_parent() -> None:
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_SECONDS)
+    remove_left_behind()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def remove_left_behind() -> None:
+    """Remove what engines shared by name whose workers did not live to do it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):  # another's lock, or another was faster
+            lock = _locked(folder)
+            _empty(folder)
+            folder.rmdir()
+            os.close(lock)
+
+
+@functools.cache
+def _folder() -> Path:
+    """This process's folder for names; its lock is held for as long as the process lives."""
+    remove_left_behind()
+    made = Path(tempfile.mkdtemp(prefix=f"new-{_FOLDER}"))
+    _locked(made)
+    folder = made.rename(made.with_name(made.name.removeprefix("new-")))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _locked(folder: Path) -> int:
+    """The lock on a folder; OSError where somebody has it."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _empty(folder: Path) -> None:
+    """Shared memory is called after the file by which an engine's ranks found each other."""
+    for name in folder.iterdir():
+        for shared in _SHARED_MEMORY.glob(f"{name.name}-*"):
+            shared.unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
 
 
 class Ranks:
@@ -72,10 +131,11 @@ class Ranks:
         return all(map(_is_alive, self._processes))
 
     def end(self) -> None:
-        """Kill what is left of them."""
+        """Kill what is left of them, and remove what they shared by name."""
         for process in self._processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        _empty(_folder())
 
 
 def _keep(

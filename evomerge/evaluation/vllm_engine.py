@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -194,14 +195,15 @@ def _start(engine: EngineSpec, model: str, layers: int | None = None) -> Any:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    if engine.tensor_parallel_size > 1:
+    several = engine.tensor_parallel_size > 1
+    if several:
         # On a CPU vLLM wants a NUMA node for each rank, unless it is told not to bind threads.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     try:
         from lm_eval.models.vllm_causallms import VLLM
 
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        with starting():
+        with starting() if several else nullcontext():
             return VLLM(pretrained=model, batch_size="auto", **arguments)
     except Exception as error:
         raise EngineError(

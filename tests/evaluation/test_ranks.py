@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from evomerge.errors import EngineError
-from evomerge.evaluation.ranks import Ranks
+from evomerge.evaluation import ranks as module
+from evomerge.evaluation.ranks import Ranks, remove_left_behind, starting
 
 _RANK = """
 import time
@@ -90,3 +94,76 @@ def test_what_is_left_of_an_engine_is_ended(worker):
     rank.wait(30)
     assert not ranks.are_alive
     assert process.poll() is None
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Folders in place of /tmp and /dev/shm, and no folder yet for this process."""
+    temporary, memory = tmp_path / "temporary", tmp_path / "memory"
+    temporary.mkdir()
+    memory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(module, "_SHARED_MEMORY", memory)
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", "elsewhere")
+    module._folder.cache_clear()
+    yield temporary, memory
+    module._folder.cache_clear()
+
+
+def share(memory):
+    """What an engine of two shares by name while it starts."""
+    for name in ("meeting", "socket"):
+        (Path(tempfile.gettempdir()) / name).touch()
+    for rank in range(2):
+        (memory / f"meeting-tp:0-[0-1]-cpushm_{rank}").touch()
+
+
+def test_what_an_engine_shared_by_name_goes_with_it(places):
+    temporary, memory = places
+    with starting():
+        share(memory)
+        assert os.environ["VLLM_RPC_BASE_PATH"] == tempfile.gettempdir()
+    assert tempfile.gettempdir() == str(temporary)
+    (memory / "somebody else's").touch()
+    Ranks([]).end()
+    assert [name.name for name in memory.iterdir()] == ["somebody else's"]
+    assert list(next(temporary.iterdir()).iterdir()) == []
+
+
+def test_an_engine_that_does_not_start_leaves_nothing(places):
+    temporary, memory = places
+    with pytest.raises(ZeroDivisionError), starting():
+        share(memory)
+        _ = 1 // 0
+    assert list(memory.iterdir()) == []
+    assert list(next(temporary.iterdir()).iterdir()) == []
+
+
+_KILLED = """
+import tempfile, time
+from evomerge.evaluation.ranks import starting
+with starting():
+    open(tempfile.gettempdir() + "/meeting", "w").close()
+    print("started", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_worker_left_is_removed_and_what_a_live_one_has_is_not(places):
+    temporary, memory = places
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "started\n"
+        (memory / "meeting-tp:0-[0-1]-cpushm_0").touch()
+        remove_left_behind()
+        assert list(memory.iterdir()) and list(temporary.iterdir())
+    finally:
+        process.kill()
+        process.wait()
+    remove_left_behind()
+    assert list(memory.iterdir()) == list(temporary.iterdir()) == []

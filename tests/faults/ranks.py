@@ -1,5 +1,6 @@
 """Searches on a real engine of two ranks, which are processes of their own and can be killed alone."""
 
+import tempfile
 from pathlib import Path
 
 from evomerge.service import check_search, submit_search
@@ -40,8 +41,9 @@ def undisturbed(folder: Path, spec: SearchSpec) -> chaos.History:
 
 
 def endure_engine(times: int, folder: Path) -> chaos.Report:
-    """Kill ranks `times` times while searches run on them."""
-    return chaos.endure(
+    """Kill ranks `times` times while searches run on them; nothing of theirs that has a name stays."""
+    before = _names()
+    report = chaos.endure(
         "kill a rank of two, SQLite",
         chaos.kill_engine,
         times,
@@ -50,3 +52,11 @@ def endure_engine(times: int, folder: Path) -> chaos.Report:
         make=search_on_two_ranks,
         calmly=undisturbed,
     )
+    assert _names() <= before, f"engines left {_names() - before}"
+    return report
+
+
+def _names() -> set[Path]:
+    """Folders and shared memory of engines of several ranks, everybody's on this machine."""
+    folders = Path(tempfile.gettempdir()).glob("*evomerge-engine-*")
+    return {*folders, *Path("/dev/shm").glob("vllm_dist_*")}
