@@ -22,7 +22,7 @@ from evomerge.worker import Worker
 from tests.queue.conftest import wait_until
 from tests.support import history
 
-SLOW = {"engine": EngineSpec(name="fake", fake_seconds=0.15)}
+SLOW = {"engine": EngineSpec(name="fake", fake_seconds=0.25)}
 FINISHED, RUNNING = SearchStatus.FINISHED, SearchStatus.RUNNING
 
 
@@ -139,7 +139,7 @@ def test_a_search_that_waits_can_be_paused_resumed_and_cancelled(local_place):
 def test_a_running_search_pauses_and_goes_on(local_place):
     search = local_place.submit(changes={**SLOW, "budget": Budget(candidates=20)})
     local_place.server().start()
-    wait_until(lambda: local_place.store.progress(search).candidates > 3)
+    wait_until(lambda: local_place.store.progress(search).candidates > 0)
     pause_queued(local_place.store, search, "ada")
     wait_until(lambda: local_place.status(search) is SearchStatus.PAUSED)
     wait_until(lambda: not controllers(search))
@@ -152,7 +152,7 @@ def test_a_stopped_server_ends_its_controllers_and_the_next_one_goes_on_at_once(
     search = local_place.submit(changes=SLOW)
     first = local_place.server()
     first.start()
-    wait_until(lambda: local_place.store.progress(search).candidates > 3)
+    wait_until(lambda: local_place.store.progress(search).candidates > 0)
     first.stop()
     assert controllers(search) == []
     assert local_place.status(search) is RUNNING
@@ -165,7 +165,7 @@ def test_controllers_of_a_killed_server_go_on_and_nobody_starts_a_second_one(pla
     search = place.submit(changes=SLOW)
     first = place.server()
     first.start()
-    wait_until(lambda: place.store.progress(search).candidates > 3)
+    wait_until(lambda: place.store.progress(search).candidates > 0)
     place.vanish(first, search)
 
     second = place.server()
@@ -178,7 +178,7 @@ def test_when_server_and_controller_are_both_killed_the_next_server_resumes(plac
     search = place.submit(changes=SLOW)
     first = place.server()
     first.start()
-    wait_until(lambda: place.store.progress(search).candidates > 3)
+    wait_until(lambda: place.store.progress(search).candidates > 0)
     place.vanish(first, search)
     for process in controllers(search):
         os.kill(process.pid, signal.SIGKILL)
