@@ -104,7 +104,8 @@ def run(url: str, folder: Path, workers: int, candidates: int) -> tuple[list[Sam
     store = open_store(url)
     search = submit_search(store, check_search(spec))
     worker = Worker(open_store(url), lambda: make_evaluator(search.spec))
-    cluster, watcher = SimulatedCluster(worker, workers, minutes), Watcher(candidates)
+    cluster = SimulatedCluster(worker, workers, minutes, remember=0)
+    watcher = Watcher(candidates)
     run_search(store, search.id, cluster, watcher)
     store.close()
     return watcher.samples, cluster.now / 3600

@@ -11,7 +11,8 @@ told as soon as it is final; no worker waits for another.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -93,23 +94,20 @@ class Evolution:
 
     def _replay(self) -> None:
         """Ask and tell again, in the stored order; hand what was not told to the scheduler."""
-        results = self._ledger.results(Split.SEARCH)
-        told = self._ledger.stored_tells
+        told = self._ledger.stored_tells()
         while (stored := self._ledger.next_stored) is not None and stored.label != MEAN_LABEL:
             assert stored.asked_after is not None
-            self._retell(told[self._told : stored.asked_after], results)
+            self._retell(islice(told, stored.asked_after - self._told))
             self._add([self._ask(0)])
-        self._retell(told[self._told :], results)
-        for candidate in self._outstanding.values():
-            self._ledger.schedule(results[candidate.id])
+        self._retell(told)
+        for evaluation in self._ledger.request([*self._outstanding.values()], Split.SEARCH):
+            self._ledger.schedule(evaluation)
 
-    def _retell(
-        self, told: Sequence[CandidateRecord], results: Mapping[int, EvaluationRecord]
-    ) -> None:
-        for candidate in told:
-            self._ended[candidate.id] = results[candidate.id]
-            self._ledger.announce(results[candidate.id], replayed=True)
-            self._tell(candidate)
+    def _retell(self, told: Iterator[EvaluationRecord]) -> None:
+        for evaluation in told:
+            self._ended[evaluation.candidate_id] = evaluation
+            self._ledger.announce(evaluation, replayed=True)
+            self._tell(self._outstanding[evaluation.candidate_id])
 
     def _fill(self) -> str | None:
         """Ask for as many candidates as may start now; why no more will come, if so."""

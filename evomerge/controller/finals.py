@@ -5,22 +5,19 @@ first answers all of them, each other one races against it and leaves as soon as
 winner and all baselines answer the test documents, once.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 
 from evomerge.controller.baseline_phase import ScoredBaseline
 from evomerge.controller.events import Listener, Note, PhaseStarted
 from evomerge.controller.evolution import MEAN_LABEL
-from evomerge.controller.ledger import Ledger, Passed, rank_key
+from evomerge.controller.ledger import Ledger, parts, rank_key
 from evomerge.fitness import Split
 from evomerge.pareto import pareto_ranks, spread_subset
-from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
-
-Results = Mapping[int, EvaluationRecord]
-"""The evaluations on one split by candidate id."""
-_C = TypeVar("_C", CandidateRecord, Passed)
+from evomerge.store.types import CandidateRecord, EvaluationStatus, Standing
+from evomerge.strategy import Observation
 
 
 def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Listener) -> None:
@@ -33,7 +30,8 @@ def run_finals(ledger: Ledger, baselines: Sequence[ScoredBaseline], listener: Li
     if splits.validation > 0:
         listener(PhaseStarted("validation", len(finalists)))
         _validate(ledger, finalists)
-        finalists = _best(ledger, ledger.results(Split.VALIDATION), finalists)
+        validated = ledger.store.standings(ledger.search.id, Split.VALIDATION)
+        finalists = _records(ledger, _best(ledger, Split.VALIDATION, validated))
     if not finalists:
         listener(Note("no finalist could be scored on the validation split; there is no winner"))
     elif splits.test > 0:
@@ -47,12 +45,17 @@ def _has_several(ledger: Ledger) -> bool:
     return ledger.search.spec.objective.number_of_objectives > 1
 
 
-def _best(ledger: Ledger, results: Results, candidates: Sequence[_C]) -> list[_C]:
+def _records(ledger: Ledger, chosen: Sequence[Standing]) -> list[CandidateRecord]:
+    return [ledger.store.candidate(standing.candidate_id) for standing in chosen]
+
+
+def _best(ledger: Ledger, split: Split, tried: Sequence[Standing]) -> list[Standing]:
     """The scored ones, best first; with several objectives those alone that no other one beats."""
-    ranked = _ranked(results, candidates, EvaluationStatus.SCORED)
+    ranked = _ranked(tried, EvaluationStatus.SCORED)
     if not _has_several(ledger) or not ranked:
         return ranked
-    observed = [ledger.observe(results[candidate.id]) for candidate in ranked]
+    observations = _observations(ledger, split)
+    observed = [observations[standing.candidate_id] for standing in ranked]
     points_NM = -np.array([one.losses for one in observed], dtype=np.float64)
     violations_N = np.array([one.violation for one in observed])
     front = np.flatnonzero(pareto_ranks(points_NM, violations_N) == 0)
@@ -79,24 +82,25 @@ def find_finalists(ledger: Ledger) -> list[CandidateRecord]:
     Places that are left go to the best estimates of those that left a race: one may have been
     unlucky, and a search that found nothing better than its baselines still says what it found.
     """
-    tried = [candidate for candidate in ledger.walked if candidate.origin is Origin.SEARCH]
-    results = ledger.results(Split.SEARCH)
-    ranked = _best(ledger, results, tried)
-    ranked += _ranked(results, tried, EvaluationStatus.DROPPED)
+    tried = ledger.store.standings(ledger.search.id, Split.SEARCH)
+    ranked = _best(ledger, Split.SEARCH, tried)
+    ranked += _ranked(tried, EvaluationStatus.DROPPED)
     unique = list({candidate.recipe_id: candidate for candidate in reversed(ranked)}.values())[::-1]
     chosen = unique[: ledger.search.spec.selection.top]
     means = [candidate for candidate in unique if candidate.label == MEAN_LABEL]
-    places = chosen + [mean for mean in means if mean not in chosen]
-    return [ledger.store.candidate(place.id) for place in places]
+    return _records(ledger, chosen + [mean for mean in means if mean not in chosen])
 
 
-def _ranked(results: Results, candidates: Sequence[_C], status: EvaluationStatus) -> list[_C]:
-    """Those of a status, best first; equal ones by number."""
-    scored = [
-        (results[candidate.id], candidate)
-        for candidate in candidates
-        if results[candidate.id].status is status
-    ]
-    scored.sort(key=lambda pair: pair[1].number)
-    scored.sort(key=lambda pair: rank_key(pair[0]), reverse=True)
-    return [candidate for _, candidate in scored]
+def _ranked(tried: Sequence[Standing], status: EvaluationStatus) -> list[Standing]:
+    """Those of a status, best first; equal ones as they came, by number."""
+    return sorted((one for one in tried if one.status is status), key=rank_key, reverse=True)
+
+
+def _observations(ledger: Ledger, split: Split) -> dict[int, Observation]:
+    """What a strategy would be told of every scored candidate, by its id."""
+    found: dict[int, Observation] = {}
+    for part in takewhile(lambda part: part.start < ledger.length, parts()):
+        for evaluation in ledger.store.evaluations(ledger.search.id, split, part):
+            if evaluation.status is EvaluationStatus.SCORED:
+                found[evaluation.candidate_id] = ledger.observe(evaluation)
+    return found

@@ -5,8 +5,10 @@ walk arrives at; if it is not, something that decides the history has changed, a
 rather than going on with another one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 
 from evomerge.controller.events import Listener, Scored
 from evomerge.controller.races import Races
@@ -31,20 +33,33 @@ from evomerge.store.types import (
     NewCandidate,
     Origin,
     SearchRecord,
+    Standing,
 )
 from evomerge.strategy import Observation
 
+_AT_ONCE = 256
+"""Of a hundred thousand candidates, recipes would be a gigabyte: no more than these are read at once."""
 
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """What is kept of a candidate that the walk has passed: of a hundred thousand, recipes would be a
-    gigabyte."""
 
-    id: int
-    number: int
-    origin: Origin
-    label: str | None
-    recipe_id: str
+class _Stored:
+    """The candidates that the store has ahead of the walk, by number."""
+
+    def __init__(self, store: Store, search_id: str) -> None:
+        self._parts = (store.candidates(search_id, part) for part in parts())
+        self._ahead: deque[CandidateRecord] = deque()
+        self._over = False
+
+    def peek(self) -> CandidateRecord | None:
+        """The next one; None where the store has no more."""
+        if not self._ahead and not self._over:
+            self._ahead.extend(next(self._parts))
+            self._over = len(self._ahead) < _AT_ONCE
+        return next(iter(self._ahead), None)
+
+    def take(self, number: int) -> CandidateRecord | None:
+        """The one with this number, which comes next or is not there."""
+        first = self.peek()
+        return self._ahead.popleft() if first is not None and first.number == number else None
 
 
 class Ledger:
@@ -63,31 +78,24 @@ class Ledger:
         self.references: References | None = None if needed else References()
         self.scheduler, self.listener = scheduler, listener
         self.races = Races(store, search)
-        self._stored = {c.number: c for c in store.candidates(search.id)}
-        self._walked: list[Passed] = []
+        self.length = 0
+        """How many candidates were passed so far."""
+        self._stored = _Stored(store, search.id)
         self._known: dict[int, CandidateRecord] = {}
         self._replayed: set[int] = set()
 
     @property
-    def walked(self) -> tuple[Passed, ...]:
-        """The candidates passed so far, by number."""
-        return tuple(self._walked)
-
-    @property
-    def length(self) -> int:
-        """How many candidates were passed so far."""
-        return len(self._walked)
-
-    @property
-    def stored_tells(self) -> list[CandidateRecord]:
-        """The candidates ahead of the walk that the strategy was told, in told order."""
-        told = [(c.told, c) for c in self._stored.values() if c.told is not None]
-        return [candidate for _, candidate in sorted(told, key=lambda pair: pair[0])]
-
-    @property
     def next_stored(self) -> CandidateRecord | None:
         """The candidate that the store has at this point of the walk; None where it ends."""
-        return self._stored.get(self.length)
+        return self._stored.peek()
+
+    def stored_tells(self) -> Iterator[EvaluationRecord]:
+        """What the strategy was told before this run, in told order."""
+        for part in parts():
+            told = self.store.told(self.search.id, part)
+            yield from told
+            if len(told) < _AT_ONCE:
+                return
 
     def candidate_of(self, evaluation: EvaluationRecord) -> CandidateRecord:
         """The candidate that an evaluation belongs to; it was walked past, and not forgotten."""
@@ -99,15 +107,16 @@ class Ledger:
 
     def add(self, new: Sequence[NewCandidate]) -> list[CandidateRecord]:
         """The next candidates, inserted in one transaction where the store lacks them."""
-        missing = [candidate for candidate in new if candidate.number not in self._stored]
+        added: list[CandidateRecord] = []
         for candidate in new:
-            if candidate.number in self._stored:
-                self._check_replay(self._stored[candidate.number], candidate)
-        if missing:
-            for record in self.store.add_candidates(self.search.id, self.owner, missing):
-                self._stored[record.number] = record
-        added = [self._stored.pop(candidate.number) for candidate in new]
-        self._walked += [Passed(c.id, c.number, c.origin, c.label, c.recipe_id) for c in added]
+            stored = self._stored.take(candidate.number)
+            if stored is None:
+                break
+            self._check_replay(stored, candidate)
+            added.append(stored)
+        if missing := new[len(added) :]:
+            added += self.store.add_candidates(self.search.id, self.owner, missing)
+        self.length += len(added)
         self._known.update({record.id: record for record in added})
         return added
 
@@ -219,10 +228,6 @@ class Ledger:
             self.store.set_fitness(new)
         return graded
 
-    def results(self, split: Split) -> dict[int, EvaluationRecord]:
-        """Every evaluation on a split, by candidate id."""
-        return {e.candidate_id: e for e in self.store.evaluations(self.search.id, split)}
-
     def graded(self, evaluation: EvaluationRecord) -> EvaluationRecord:
         """The evaluation with its fitness under this search's objective; failures stay as they are."""
         if evaluation.status is EvaluationStatus.DROPPED:
@@ -249,6 +254,11 @@ class Ledger:
             )
 
 
+def parts() -> Iterator[range]:
+    """Numbers from 0 on, as many as are read at once."""
+    return (range(start, start + _AT_ONCE) for start in count(0, _AT_ONCE))
+
+
 def fitness_of(evaluation: EvaluationRecord) -> Fitness | None:
     """The stored fitness, or None where the evaluation failed."""
     if evaluation.fitness is None:
@@ -256,7 +266,8 @@ def fitness_of(evaluation: EvaluationRecord) -> Fitness | None:
     return Fitness(evaluation.fitness, evaluation.fitness_stderr, evaluation.violation or 0.0)
 
 
-def rank_key(evaluation: EvaluationRecord) -> tuple[float, float]:
+def rank_key(result: EvaluationRecord | Standing) -> tuple[float, float]:
     """Bigger is better; failures come last."""
-    fitness = fitness_of(evaluation)
-    return (float("-inf"), float("-inf")) if fitness is None else fitness.sort_key
+    if result.fitness is None:
+        return (float("-inf"), float("-inf"))
+    return Fitness(result.fitness, None, result.violation or 0.0).sort_key

@@ -27,6 +27,7 @@ from evomerge.store.types import (
     QueryInfo,
     SearchRecord,
     SearchStatus,
+    Standing,
     Wanted,
 )
 
@@ -113,8 +114,8 @@ class Store(Protocol):
         """
         ...
 
-    def candidates(self, search_id: str) -> list[CandidateRecord]:
-        """By number."""
+    def candidates(self, search_id: str, numbers: range | None = None) -> list[CandidateRecord]:
+        """By number, from 0 without gaps; those with the given numbers, which have no step."""
         ...
 
     def candidate(self, candidate_id: int) -> CandidateRecord: ...
@@ -138,9 +139,21 @@ class Store(Protocol):
         ones pending or following, and racing against `rival`, as in `add_candidates`."""
         ...
 
-    def evaluations(self, search_id: str, split: Split | None = None) -> list[EvaluationRecord]:
-        """With their scores; by candidate number. Status, scores, costs, attempts and errors of an
-        evaluation that follows are those of the one it follows; its fitness is its own."""
+    def evaluations(
+        self, search_id: str, split: Split | None = None, numbers: range | None = None
+    ) -> list[EvaluationRecord]:
+        """With their scores; by candidate number, those of the candidates with the given numbers.
+        Status, scores, costs, attempts and errors of an evaluation that follows are those of the one
+        it follows; its fitness is its own."""
+        ...
+
+    def told(self, search_id: str, places: range) -> list[EvaluationRecord]:
+        """The evaluations that the strategy was told at these places, from 0 and without a step, in
+        told order."""
+        ...
+
+    def standings(self, search_id: str, split: Split) -> list[Standing]:
+        """What ranking needs to know of every candidate on a split that is no baseline; by number."""
         ...
 
     def evaluation(self, evaluation_id: int) -> EvaluationRecord: ...

@@ -58,9 +58,12 @@ class Candidates(Transactions):
         return [by_number[number] for number in numbers]
 
     @reads
-    def candidates(self, db: Connection, search_id: str) -> list[CandidateRecord]:
+    def candidates(
+        self, db: Connection, search_id: str, numbers: range | None = None
+    ) -> list[CandidateRecord]:
         """By number."""
-        return [candidate_record(row) for row in _select(db, Candidate.search_id == search_id)]
+        conditions = [Candidate.search_id == search_id, *between(Candidate.number, numbers)]
+        return [candidate_record(row) for row in _select(db, *conditions)]
 
     @reads
     def candidate(self, db: Connection, candidate_id: int) -> CandidateRecord:
@@ -78,6 +81,11 @@ class Candidates(Transactions):
         following = 0 if told is None else told + 1
         for place, (candidate_id, loss) in enumerate(losses.items(), start=following):
             _tell(db, search_id, candidate_id, place, loss)
+
+
+def between(column: Any, numbers: range | None) -> list[Any]:
+    """The conditions under which a column has one of these values."""
+    return [] if numbers is None else [column >= numbers.start, column < numbers.stop]
 
 
 def find_candidate(db: Connection, candidate_id: int) -> CandidateRecord:

@@ -9,13 +9,13 @@ from sqlalchemy.orm import aliased
 
 from evomerge.errors import NotFoundError, StoreError
 from evomerge.fitness import Fitness, Split, TaskOutcomes, TaskScore
-from evomerge.store.candidates import add_evaluation, find_candidate
+from evomerge.store.candidates import add_evaluation, between, find_candidate
 from evomerge.store.codec import unpack
 from evomerge.store.rows import costs_of, scores_where
 from evomerge.store.schema import Attempt, Candidate, Evaluation, Outcome, Race, Score
 from evomerge.store.searches import check_lease
 from evomerge.store.transactions import Transactions, reads, writes
-from evomerge.store.types import EvaluationRecord, EvaluationStatus
+from evomerge.store.types import EvaluationRecord, EvaluationStatus, Origin, Standing
 
 Root = aliased(Evaluation)
 """The evaluation whose result counts: itself, or the one that it follows."""
@@ -46,16 +46,51 @@ class Evaluations(Transactions):
 
     @reads
     def evaluations(
-        self, db: Connection, search_id: str, split: Split | None = None
+        self,
+        db: Connection,
+        search_id: str,
+        split: Split | None = None,
+        numbers: range | None = None,
     ) -> list[EvaluationRecord]:
         """With their scores; by candidate number, then in the order they were asked for."""
-        conditions = [Evaluation.search_id == search_id]
+        # A part is found by candidates: evaluations have no index by number.
+        mine = Evaluation.search_id if numbers is None else Candidate.search_id
+        conditions = [mine == search_id, *between(Candidate.number, numbers)]
         if split is not None:
             conditions.append(Evaluation.split == Split(split).value)
-        ids = select(func.coalesce(Evaluation.copied_from, Evaluation.id)).where(*conditions)
-        scores = scores_where(db, Score.evaluation_id.in_(ids))
-        rows = db.execute(evaluation_query(*conditions).order_by(Candidate.number, Evaluation.id))
-        return [evaluation_record(row, scores[row.root]) for row in rows]
+        return _read(db, conditions, Candidate.number, Evaluation.id)
+
+    @reads
+    def told(self, db: Connection, search_id: str, places: range) -> list[EvaluationRecord]:
+        """In told order."""
+        searched = (Candidate.search_id == search_id, Evaluation.split == Split.SEARCH.value)
+        return _read(db, [*searched, *between(Candidate.told, places)], Candidate.told)
+
+    @reads
+    def standings(self, db: Connection, search_id: str, split: Split) -> list[Standing]:
+        """Of all candidates but the baselines, by number."""
+        mine = (Evaluation.search_id == search_id, Evaluation.split == Split(split).value)
+        query = (
+            select(*(Candidate.id, Candidate.number, Candidate.label, Candidate.recipe_id))
+            .add_columns(Root.status, Race.dropped, *_fitness_columns())
+            .join(Evaluation, Evaluation.candidate_id == Candidate.id)
+            .join(Root, Root.id == func.coalesce(Evaluation.copied_from, Evaluation.id))
+            .outerjoin(Race, Race.evaluation_id == Root.id)
+            .where(*mine, Candidate.origin == Origin.SEARCH.value)
+            .order_by(Candidate.number)
+        )
+        return [
+            Standing(
+                row.id,
+                row.number,
+                row.label,
+                row.recipe_id,
+                _status(row),
+                row.fitness,
+                row.violation,
+            )
+            for row in db.execute(query)
+        ]
 
     @reads
     def evaluations_of(self, db: Connection, candidate_id: int) -> list[EvaluationRecord]:
@@ -129,12 +164,25 @@ _BY_ID = evaluation_query(Evaluation.id == bindparam("wanted"))
 """Made once: to put such a statement together takes longer than to run it."""
 
 
+def _status(row: Row[*tuple[Any, ...]]) -> EvaluationStatus:
+    return EvaluationStatus.DROPPED if row.dropped else EvaluationStatus(row.status)
+
+
+def _read(db: Connection, conditions: Sequence[Any], *order: Any) -> list[EvaluationRecord]:
+    """Evaluations under these conditions, with their scores."""
+    root = func.coalesce(Evaluation.copied_from, Evaluation.id)
+    ids = select(root).join(Candidate, Candidate.id == Evaluation.candidate_id).where(*conditions)
+    scores = scores_where(db, Score.evaluation_id.in_(ids))
+    rows = db.execute(evaluation_query(*conditions).order_by(*order))
+    return [evaluation_record(row, scores[row.root]) for row in rows]
+
+
 def evaluation_record(row: Row[*tuple[Any, ...]], scores: Sequence[TaskScore]) -> EvaluationRecord:
     return EvaluationRecord(
         id=row.id,
         candidate_id=row.candidate_id,
         split=Split(row.split),
-        status=EvaluationStatus.DROPPED if row.dropped else EvaluationStatus(row.status),
+        status=_status(row),
         attempts=row.attempts,
         failures=row.failures,
         copied_from=row.copied_from,

@@ -152,6 +152,19 @@ class EvaluationRecord:
         return sum(score.n for score in self.headlines.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a candidate stands on one split: of a hundred thousand, records would be a gigabyte."""
+
+    candidate_id: int
+    number: int
+    label: str | None
+    recipe_id: str
+    status: EvaluationStatus
+    fitness: float | None
+    violation: float | None
+
+
 @dataclass(frozen=True)
 class AttemptRecord:
     evaluation_id: int

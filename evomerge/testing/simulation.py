@@ -5,6 +5,7 @@ scored (by the fake engine) and told by the code that runs everywhere.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
@@ -14,7 +15,7 @@ from evomerge.fitness import Split
 from evomerge.worker import Done, Task, Worker
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stint:
     """What one worker did from `start` to `end`, in simulated seconds."""
 
@@ -30,16 +31,23 @@ class SimulatedCluster:
         worker: scores every task, at the moment at which it ends.
         workers: how many tasks run at once.
         seconds: how long a task takes.
+        remember: how many of the last stints are kept; by default all.
     """
 
-    def __init__(self, worker: Worker, workers: int, seconds: Callable[[Task], float]) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        workers: int,
+        seconds: Callable[[Task], float],
+        remember: int | None = None,
+    ) -> None:
         self._worker, self._seconds = worker, seconds
         self._running: list[tuple[float, int, Task]] = []
         self._order = count()
         self.slots = workers
         self.next_worker = "simulated"
         self.now = 0.0
-        self.stints: list[Stint] = []
+        self.stints: deque[Stint] = deque(maxlen=remember)
 
     def start(self) -> dict[str, str]:
         return self._worker.prepare()

@@ -61,6 +61,25 @@ class CandidateTests:
         told = {r.id: (r.told, r.loss) for r in store.candidates(held.id)}
         assert told == {c: (0, 0.1 + 0.2), a: (1, math.inf), b: (2, -5e-324)}
 
+    def test_what_was_told_is_read_in_parts_and_in_its_order(self, store: Store) -> None:
+        held = hold(store)
+        a, b, c = (r.id for r in held.add(*(make_candidate(n) for n in range(3))))
+        held.score(held.evaluations()[1].id, 0.5)
+        store.mark_told(held.id, held.owner, {c: 1.0, b: 2.0, a: 3.0})
+        first, rest = store.told(held.id, range(2)), store.told(held.id, range(2, 9))
+        assert [e.candidate_id for e in first + rest] == [c, b, a]
+        assert first[1] == held.evaluations()[1] and first[1].scores
+        assert store.told(held.id, range(3, 9)) == []
+
+    def test_candidates_and_their_evaluations_are_read_in_parts(self, store: Store) -> None:
+        held, other = hold(store), hold(store)
+        other.add(make_candidate(0))
+        held.add(*(make_candidate(number) for number in range(4)))
+        assert [c.number for c in store.candidates(held.id, range(1, 3))] == [1, 2]
+        middle = store.evaluations(held.id, Split.SEARCH, range(1, 3))
+        assert middle == held.evaluations()[1:3]
+        assert store.evaluations(held.id, numbers=range(4, 9)) == []
+
     def test_a_candidate_is_told_once_and_a_refused_batch_leaves_nothing(
         self, store: Store
     ) -> None:

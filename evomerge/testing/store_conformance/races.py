@@ -50,6 +50,19 @@ class RaceTests:
         assert [row.number for row in store.best(search_id=held.id)] == [0]
         assert len(store.outcomes(raced)[0].doc_ids) == 7
 
+    def test_standings_say_of_each_candidate_what_ranking_needs(self, store: Store) -> None:
+        held = hold(store)
+        held.add(make_candidate(5, origin=Origin.BASELINE))
+        raced = _race(held, lost=True)
+        (first, second) = store.standings(held.id, Split.SEARCH)
+        assert (first.number, first.status, first.fitness) == (0, EvaluationStatus.SCORED, 0.9)
+        assert (second.number, second.status) == (1, EvaluationStatus.DROPPED)
+        assert (second.fitness, second.violation) == (0.4, 0.0)
+        known = store.candidate(store.evaluation(raced).candidate_id)
+        assert second.candidate_id == known.id
+        assert (second.recipe_id, second.label) == (known.recipe_id, known.label)
+        assert store.standings(held.id, Split.VALIDATION) == []
+
     def test_a_race_that_was_not_lost_is_a_result_like_any_other(self, store: Store) -> None:
         held = hold(store)
         raced = _race(held, lost=False)
