@@ -59,6 +59,12 @@ def questions(store: SQLStore, search: str) -> Iterator[Question]:
     yield Question("best of a search", True, lambda: store.best(search_id=search))
     yield Question("limits and status", True, lambda: (store.limits(search), store.search(search)))
     yield Question("a new candidate scored", True, lambda: score_one_more(store, search))
+    middle = range(last.number // 2, last.number // 2 + 256)
+    yield Question("256 candidates", True, lambda: store.candidates(search, middle))
+    scored = Split.SEARCH
+    yield Question("their results", True, lambda: store.evaluations(search, scored, middle))
+    yield Question("256 tells", True, lambda: store.told(search, middle))
+    yield Question("all standings", False, lambda: store.standings(search, scored))
     window = (clock - 60.0, clock)
     yield Question("metrics: a minute", True, lambda: store.spent(*window, STAGE_LIMITS))
     yield Question("archives to make", False, lambda: store.archivable(90.0))
