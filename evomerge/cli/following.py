@@ -1,7 +1,7 @@
 """A search that runs elsewhere, followed until it stops: its events, read from the store."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from evomerge.cli.output import note
 from evomerge.cli.progress import SearchProgress
@@ -11,6 +11,7 @@ from evomerge.results.status import PHASES
 from evomerge.spec import SOUP
 from evomerge.store import SQLStore
 from evomerge.store.api import Store
+from evomerge.store.parts import searched
 from evomerge.store.types import (
     FINAL,
     STOPPED,
@@ -51,27 +52,43 @@ class EventFeed:
 
     def __init__(self, store: Store, search: SearchRecord) -> None:
         self._store, self._search = store, search
+        self._open = 0
+        """The number of the first candidate whose score was not final at the last look."""
         self._seen: set[int] = set()
+        """The evaluations that were announced, without those before."""
         self._phase: str | None = None
         self._first = True
 
     def poll(self) -> Iterator[Event]:
         """The events since the last poll, in the order of the phases."""
-        candidates = {c.id: c for c in self._store.candidates(self._search.id)}
-        evaluations = self._store.evaluations(self._search.id)
-        rows = sorted(
-            ((phase_of(candidates[e.candidate_id], e), e) for e in evaluations),
-            key=lambda row: (PHASES.index(row[0]), row[1].id),
-        )
-        expected = expected_totals(self._search, [phase for phase, _ in rows])
-        for phase, evaluation in rows:
+        for candidate, evaluation in self._under_way():
+            phase = phase_of(candidate, evaluation)
             if phase != self._phase and self._later(phase):
                 self._phase = phase
-                yield PhaseStarted(phase, expected[phase])
+                yield PhaseStarted(phase, expected_total(self._search, phase, self._counts()))
             if evaluation.status in FINAL and evaluation.id not in self._seen:
                 self._seen.add(evaluation.id)
-                yield Scored(candidates[evaluation.candidate_id], evaluation, self._first)
+                yield Scored(candidate, evaluation, self._first)
         self._first = False
+
+    def _under_way(self) -> Iterator[tuple[CandidateRecord, EvaluationRecord]]:
+        """What may have something new, in the order of the phases."""
+        for candidate, evaluation in searched(self._store, self._search.id, self._open):
+            yield candidate, evaluation
+            if candidate.number == self._open and evaluation.status in FINAL:
+                self._open += 1
+                self._seen.discard(evaluation.id)
+        for split in (Split.VALIDATION, Split.TEST):
+            for evaluation in self._store.evaluations(self._search.id, split):
+                if evaluation.id not in self._seen:
+                    yield self._store.candidate(evaluation.candidate_id), evaluation
+
+    def _counts(self) -> dict[str, int]:
+        """How many evaluations each phase has."""
+        progress = self._store.progress(self._search.id)
+        found = {split.value: sum(progress.counts[split].values()) for split in Split}
+        proper = progress.candidates - progress.baselines
+        return {**found, "baselines": progress.baselines, "search": proper}
 
     def _later(self, phase: str) -> bool:
         return self._phase is None or PHASES.index(phase) > PHASES.index(self._phase)
@@ -84,11 +101,10 @@ def phase_of(candidate: CandidateRecord, evaluation: EvaluationRecord) -> str:
     return "baselines" if candidate.origin is Origin.BASELINE else "search"
 
 
-def expected_totals(search: SearchRecord, phases: list[str]) -> dict[str, int]:
-    """How many evaluations each phase will have; what is there already where nobody can know."""
+def expected_total(search: SearchRecord, phase: str, there: Mapping[str, int]) -> int:
+    """How many evaluations a phase will have; what is there already where nobody can know."""
     experts, budget = len(search.spec.models), search.spec.budget.candidates
-    there = {phase: phases.count(phase) for phase in PHASES}
     planned = {"baselines": 2 * experts + 5, "search": budget}
     if search.spec.strategy.name == SOUP:
         planned = {"baselines": 2 * experts + 1, "search": 1}
-    return {phase: max(planned.get(phase, 0), count) for phase, count in there.items()}
+    return max(planned.get(phase, 0), there[phase])

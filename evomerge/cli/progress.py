@@ -13,6 +13,8 @@ from evomerge.cli.meter import Meter
 from evomerge.cli.output import stderr
 from evomerge.controller.events import Event, Note, PhaseStarted
 from evomerge.store.api import Store
+from evomerge.store.parts import searched
+from evomerge.store.types import Origin
 
 _LINE_SECONDS = 10.0
 
@@ -79,9 +81,10 @@ class SearchProgress:
             self._line_due = time.monotonic() + _LINE_SECONDS
 
     def _read_baselines(self) -> None:
-        candidates = {c.id: c for c in self._store.candidates(self._search_id)}
-        for evaluation in self._store.evaluations(self._search_id):
-            self.meter.consider(candidates[evaluation.candidate_id], evaluation)
+        for candidate, evaluation in searched(self._store, self._search_id):
+            if candidate.origin is not Origin.BASELINE:
+                return
+            self.meter.consider(candidate, evaluation)
 
 
 class _Bars:

@@ -13,9 +13,10 @@ import numpy as np
 from evomerge.controller.baseline_phase import ScoredBaseline
 from evomerge.controller.events import Listener, Note, PhaseStarted
 from evomerge.controller.evolution import MEAN_LABEL
-from evomerge.controller.ledger import Ledger, parts, rank_key
+from evomerge.controller.ledger import Ledger, rank_key
 from evomerge.fitness import Split
 from evomerge.pareto import pareto_ranks, spread_subset
+from evomerge.store.parts import parts
 from evomerge.store.types import CandidateRecord, EvaluationStatus, Standing
 from evomerge.strategy import Observation
 

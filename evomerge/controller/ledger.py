@@ -8,7 +8,6 @@ rather than going on with another one.
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 
 from evomerge.controller.events import Listener, Scored
 from evomerge.controller.races import Races
@@ -25,6 +24,7 @@ from evomerge.fitness import (
 from evomerge.recipe import Recipe
 from evomerge.space import Genome
 from evomerge.store.api import Store
+from evomerge.store.parts import parts
 from evomerge.store.types import (
     FINAL,
     CandidateRecord,
@@ -37,23 +37,21 @@ from evomerge.store.types import (
 )
 from evomerge.strategy import Observation
 
-_AT_ONCE = 256
-"""Of a hundred thousand candidates, recipes would be a gigabyte: no more than these are read at once."""
-
 
 class _Stored:
     """The candidates that the store has ahead of the walk, by number."""
 
     def __init__(self, store: Store, search_id: str) -> None:
-        self._parts = (store.candidates(search_id, part) for part in parts())
+        self._store, self._search_id, self._parts = store, search_id, parts()
         self._ahead: deque[CandidateRecord] = deque()
         self._over = False
 
     def peek(self) -> CandidateRecord | None:
         """The next one; None where the store has no more."""
         if not self._ahead and not self._over:
-            self._ahead.extend(next(self._parts))
-            self._over = len(self._ahead) < _AT_ONCE
+            part = next(self._parts)
+            self._ahead.extend(self._store.candidates(self._search_id, part))
+            self._over = len(self._ahead) < len(part)
         return next(iter(self._ahead), None)
 
     def take(self, number: int) -> CandidateRecord | None:
@@ -94,7 +92,7 @@ class Ledger:
         for part in parts():
             told = self.store.told(self.search.id, part)
             yield from told
-            if len(told) < _AT_ONCE:
+            if len(told) < len(part):
                 return
 
     def candidate_of(self, evaluation: EvaluationRecord) -> CandidateRecord:
@@ -252,11 +250,6 @@ class Ledger:
                 where=f"search {self.search.id}",
                 remedy="resume with the versions that `evomerge status` names, or start a new search",
             )
-
-
-def parts() -> Iterator[range]:
-    """Numbers from 0 on, as many as are read at once."""
-    return (range(start, start + _AT_ONCE) for start in count(0, _AT_ONCE))
 
 
 def fitness_of(evaluation: EvaluationRecord) -> Fitness | None:

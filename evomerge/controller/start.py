@@ -13,11 +13,11 @@ import numpy as np
 
 from evomerge.controller.baseline_phase import ScoredBaseline, best_baseline
 from evomerge.controller.baselines import Baseline
-from evomerge.controller.ledger import Ledger, parts
-from evomerge.fitness import Split
+from evomerge.controller.ledger import Ledger
 from evomerge.recipe import Recipe, Source, constant
 from evomerge.space import Genome, SearchSpace
 from evomerge.spec import SearchSpec
+from evomerge.store.parts import searched
 from evomerge.store.types import EvaluationRecord, EvaluationStatus, Origin
 from evomerge.strategy import Observation
 
@@ -103,14 +103,9 @@ def _from_searches(ledger: Ledger, space: SearchSpace) -> Iterator[Known]:
     assert own.strategy.start.searches != "auto", "resolved when the search was submitted"
     for search_id in own.strategy.start.searches:
         earlier = ledger.store.search(search_id)
-        for part in parts():
-            candidates = ledger.store.candidates(earlier.id, part)
-            evaluations = ledger.store.evaluations(earlier.id, Split.SEARCH, part)
-            for candidate, evaluation in zip(candidates, evaluations, strict=True):
-                if candidate.origin is Origin.SEARCH and candidate.genome is not None:
-                    yield from _known(ledger, np.array(candidate.genome), evaluation)
-            if len(candidates) < len(part):
-                break
+        for candidate, evaluation in searched(ledger.store, earlier.id):
+            if candidate.origin is Origin.SEARCH and candidate.genome is not None:
+                yield from _known(ledger, np.array(candidate.genome), evaluation)
 
 
 def _known(ledger: Ledger, genome: Genome, evaluation: EvaluationRecord) -> Iterator[Known]:

@@ -24,7 +24,7 @@ def find_candidate(store: SQLStore, name: str) -> CandidateRecord:
         return store.candidate(int(name))
     search_name, colon, number = name.partition(":")
     search = store.search(search_name)
-    candidates = store.candidates(search.id)
+    candidates = store.entrants(search.id)
     if not colon:
         winner = find_winner(candidates, scored_by_split(store, search.id))
         if winner is None:
@@ -33,7 +33,7 @@ def find_candidate(store: SQLStore, name: str) -> CandidateRecord:
                 where=f"search {search.id}",
                 remedy=f"see how far it is: evomerge status {search.id}",
             )
-        return winner
+        return store.candidate(winner.id)
     found = [c for c in candidates if number.isdigit() and c.number == int(number)]
     if not found:
         raise NotFoundError(
@@ -41,7 +41,7 @@ def find_candidate(store: SQLStore, name: str) -> CandidateRecord:
             where=f"search {search.id}",
             remedy=f"list the best: evomerge best --search {search.id}",
         )
-    return found[0]
+    return store.candidate(found[0].id)
 
 
 def export_candidate(
@@ -126,18 +126,15 @@ def merge_recipe(
 
 def _provenance(store: SQLStore, candidate: CandidateRecord) -> Provenance:
     search = store.search(candidate.search_id)
-    evaluations = [
-        evaluation
-        for evaluation in store.evaluations(search.id)
-        if evaluation.candidate_id == candidate.id and evaluation.status is EvaluationStatus.SCORED
-    ]
+    progress, evaluations = store.progress(search.id), store.evaluations_of(candidate.id)
+    scored = [one for one in evaluations if one.status is EvaluationStatus.SCORED]
     return Provenance(
         search_name=search.name,
         label=label_of(candidate),
         strategy=search.spec.strategy.name,
         seed=search.spec.strategy.seed,
-        candidates=sum(c.genome is not None for c in store.candidates(search.id)),
-        scores=tuple(row for evaluation in evaluations for row in _score_rows(evaluation)),
+        candidates=progress.candidates - progress.baselines,
+        scores=tuple(row for evaluation in scored for row in _score_rows(evaluation)),
         verdict=_verdict(read_results(store, search), candidate),
         versions=dict(search.versions),
     )

@@ -4,7 +4,7 @@
 documents went. Plain values: the report draws them, the command line prints them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,13 @@ from evomerge.insight.history import Point, read_history
 from evomerge.insight.importance import Effect, Importance, parameter_importance, sample
 from evomerge.insight.spending import Documents, Spending, read_spending
 from evomerge.store.api import Store
-from evomerge.store.types import CandidateRecord, EvaluationRecord, Origin, SearchRecord
+from evomerge.store.types import (
+    AnyCandidate,
+    CandidateRecord,
+    EvaluationRecord,
+    Origin,
+    SearchRecord,
+)
 
 
 @dataclass(frozen=True)
@@ -33,19 +39,23 @@ def read_insight(store: Store, search: SearchRecord) -> Insight:
 
     Where scikit-learn is not installed, the note of `importance` says so.
     """
-    candidates = store.candidates(search.id)
-    evaluations = store.evaluations(search.id)
+    candidates, evaluations = store.entrants(search.id), store.evaluations(search.id)
     return Insight(
         history=read_history(candidates, evaluations),
-        importance=read_importance(candidates, evaluations),
+        importance=read_importance(candidates, evaluations, store.candidate),
         spending=read_spending(store, search.id, candidates, evaluations),
     )
 
 
 def read_importance(
-    candidates: Sequence[CandidateRecord], evaluations: Sequence[EvaluationRecord]
+    candidates: Sequence[AnyCandidate],
+    evaluations: Sequence[EvaluationRecord],
+    read: Callable[[int], CandidateRecord],
 ) -> Importance:
-    """What mattered among the search's candidates that have a fitness, each recipe once."""
+    """What mattered among the search's candidates that have a fitness, each recipe once.
+
+    read: gives the whole of a candidate by its id.
+    """
     found = {e.candidate_id: e for e in evaluations if e.split is Split.SEARCH}
     unique = {
         c.recipe_id: (c, found[c.id])
@@ -53,7 +63,8 @@ def read_importance(
         if c.origin is Origin.SEARCH and c.id in found and found[c.id].fitness is not None
     }
     everyone = list(unique.values())
-    tried = [everyone[place] for place in sample(len(everyone))]
+    chosen = [everyone[place] for place in sample(len(everyone))]
+    tried = [(read(candidate.id), evaluation) for candidate, evaluation in chosen]
     table = feature_table([c.recipe for c, _ in tried], [c.genome for c, _ in tried])
     fitness = np.array([e.fitness for _, e in tried], float)
     stderr = np.array([e.fitness_stderr or 0.0 for _, e in tried], float)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from evomerge.fitness import Split
 from evomerge.results import label_of
-from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
+from evomerge.store.types import AnyCandidate, EvaluationRecord, EvaluationStatus, Origin
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Point:
 
 
 def read_history(
-    candidates: Sequence[CandidateRecord], evaluations: Sequence[EvaluationRecord]
+    candidates: Sequence[AnyCandidate], evaluations: Sequence[EvaluationRecord]
 ) -> tuple[Point, ...]:
     """The search's candidates that have a fitness, by number."""
     found = {e.candidate_id: e for e in evaluations if e.split is Split.SEARCH}

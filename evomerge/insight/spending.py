@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from evomerge.fitness import Costs, Split
 from evomerge.insight.history import answered
 from evomerge.store.api import Store
-from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
+from evomerge.store.types import AnyCandidate, EvaluationRecord, EvaluationStatus, Origin
 
 KINDS = tuple(f.name.removesuffix("_seconds") for f in fields(Costs) if f.name.endswith("_seconds"))
 """What a candidate's own time goes into."""
@@ -56,7 +56,7 @@ class Spending:
 def read_spending(
     store: Store,
     search_id: str,
-    candidates: Sequence[CandidateRecord],
+    candidates: Sequence[AnyCandidate],
     evaluations: Sequence[EvaluationRecord],
 ) -> Spending:
     """What a search has cost so far."""
@@ -85,7 +85,7 @@ def _rows(store: Store, query: str, search_id: str) -> list[dict[str, float]]:
 
 
 def _documents(
-    candidates: Sequence[CandidateRecord], evaluations: Sequence[EvaluationRecord]
+    candidates: Sequence[AnyCandidate], evaluations: Sequence[EvaluationRecord]
 ) -> Documents:
     searched = {c.id for c in candidates if c.origin is Origin.SEARCH}
     ended = (EvaluationStatus.SCORED, EvaluationStatus.DROPPED)

@@ -10,7 +10,7 @@ from evomerge.report.heatmap import HeatMap, heat_maps, stacked_layers
 from evomerge.results import Results, is_baseline, label_of, read_results
 from evomerge.store.api import Store
 from evomerge.store.types import (
-    CandidateRecord,
+    AnyCandidate,
     EvaluationRecord,
     EvaluationStatus,
     SearchRecord,
@@ -65,7 +65,7 @@ class ReportData:
 def gather(store: Store, search: SearchRecord) -> ReportData:
     """Everything a report shows."""
     results = read_results(store, search)
-    candidates = {candidate.id: candidate for candidate in store.candidates(search.id)}
+    candidates = {candidate.id: candidate for candidate in store.entrants(search.id)}
     evaluations = store.evaluations(search.id)
     scored = [e for e in evaluations if e.status is EvaluationStatus.SCORED]
     return ReportData(
@@ -90,7 +90,7 @@ def _yaml(results: Results) -> str:
     return dump_recipe(results.recipe)
 
 
-Candidates = Mapping[int, CandidateRecord]
+Candidates = Mapping[int, AnyCandidate]
 
 
 def _baselines(

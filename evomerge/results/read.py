@@ -1,17 +1,20 @@
 """Results read from the store: who won, the table on the latest split, the front, the optimism."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from evomerge.comparison import Comparison
 from evomerge.controller.baselines import GREEDY_SOUP
 from evomerge.controller.ledger import rank_key
 from evomerge.controller.references import references_from
 from evomerge.fitness import Objective, References, Split
+from evomerge.recipe import Recipe
 from evomerge.results.front import find_front, make_front, objectives_of
 from evomerge.results.optimism import read_optimism
 from evomerge.results.types import Front, Optimism, Results, Row
 from evomerge.store.api import Store
 from evomerge.store.types import (
+    AnyCandidate,
     CandidateRecord,
     EvaluationRecord,
     EvaluationStatus,
@@ -19,6 +22,7 @@ from evomerge.store.types import (
     SearchRecord,
 )
 
+_C = TypeVar("_C", bound=AnyCandidate)
 Scored = dict[int, EvaluationRecord]
 """Evaluations on all documents of one split, by candidate id."""
 
@@ -54,7 +58,7 @@ def _results(found: "_Found", search: SearchRecord, *, whole: bool) -> Results:
         metrics=comparison.metrics,
         documents=comparison.documents,
         winner=rows[0] if winner else None,
-        recipe=winner.recipe if winner else None,
+        recipe=found.recipe,
         baselines=tuple(rows[1:] if winner else rows),
         notes=(
             *_notes(split, winner, found.scored),
@@ -92,15 +96,22 @@ class _Found:
         chosen: Sequence[tuple[CandidateRecord, EvaluationRecord]] | None = None,
     ) -> None:
         self._store, self._objective = store, search.spec.objective
+        self._candidates: Sequence[AnyCandidate]
         if chosen is None:
-            self._candidates = store.candidates(search.id)
+            self._candidates = store.entrants(search.id)
             self.scored = scored_by_split(store, search.id)
         else:
             everyone = {candidate.id: candidate for candidate, _ in chosen}
             self._candidates = sorted(everyone.values(), key=lambda c: c.number)
             self.scored = _by_split(evaluation for _, evaluation in chosen)
         self.winner = find_winner(self._candidates, self.scored)
-        self._references = read_references(search, self._candidates, self.scored[Split.SEARCH])
+        baselines = [store.candidate(c.id) for c in self.rivals(Split.SEARCH)]
+        self._references = read_references(search, baselines, self.scored[Split.SEARCH])
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The winner's."""
+        return self._store.candidate(self.winner.id).recipe if self.winner else None
 
     @property
     def table_split(self) -> Split:
@@ -108,17 +119,17 @@ class _Found:
         tested = self.winner is not None and self.winner.id in self.scored[Split.TEST]
         return Split.TEST if tested and self.rivals(Split.TEST) else Split.SEARCH
 
-    def rivals(self, split: Split) -> list[CandidateRecord]:
+    def rivals(self, split: Split) -> list[AnyCandidate]:
         """The baselines scored on a split."""
         return [c for c in self._candidates if is_baseline(c) and c.id in self.scored[split]]
 
-    def compare(self, shown: Sequence[CandidateRecord], split: Split) -> Comparison:
+    def compare(self, shown: Sequence[AnyCandidate], split: Split) -> Comparison:
         evaluations = [self.scored[split][candidate.id] for candidate in shown]
         outcomes = [self._store.outcomes(evaluation.id) for evaluation in evaluations]
         return Comparison(self._objective, self._references, evaluations, outcomes)
 
     def rows(
-        self, shown: Sequence[CandidateRecord], comparison: Comparison, *, won: bool
+        self, shown: Sequence[AnyCandidate], comparison: Comparison, *, won: bool
     ) -> list[Row]:
         """A row a candidate; with `won`, the first one's lead over each of the others."""
         searched = self.scored[Split.SEARCH]
@@ -156,7 +167,7 @@ class _Found:
             split, self._objective, self._references, comparison, members, others, beaten
         )
 
-    def _tried(self, split: Split) -> list[CandidateRecord]:
+    def _tried(self, split: Split) -> list[AnyCandidate]:
         """The search's candidates scored on a split, each recipe once."""
         found = {
             candidate.recipe_id: candidate
@@ -166,9 +177,7 @@ class _Found:
         return list(found.values())[::-1]
 
 
-def find_winner(
-    candidates: Sequence[CandidateRecord], scored: Mapping[Split, Scored]
-) -> CandidateRecord | None:
+def find_winner(candidates: Sequence[_C], scored: Mapping[Split, Scored]) -> _C | None:
     """The search's candidate on the latest split that any was scored on; of several, the best one.
 
     Test documents choose nothing: of several candidates on them, the best one before is meant.
@@ -182,7 +191,7 @@ def find_winner(
     return None
 
 
-def _judge(found: Sequence[CandidateRecord], scored: Mapping[Split, Scored]) -> Split:
+def _judge(found: Sequence[AnyCandidate], scored: Mapping[Split, Scored]) -> Split:
     """The split that chose among candidates before they were tested."""
     for split in (Split.VALIDATION, Split.SEARCH):
         if all(candidate.id in scored[split] for candidate in found):
@@ -203,7 +212,7 @@ def _by_split(evaluations: Iterable[EvaluationRecord]) -> dict[Split, Scored]:
     return found
 
 
-def is_baseline(candidate: CandidateRecord) -> bool:
+def is_baseline(candidate: AnyCandidate) -> bool:
     """Greedy soup's trials are steps to a baseline, not baselines."""
     trial = (candidate.label or "").startswith(f"{GREEDY_SOUP}, trial")
     return candidate.origin is Origin.BASELINE and not trial
@@ -220,7 +229,7 @@ def read_references(
 
 
 def _row(
-    place: int, candidate: CandidateRecord, comparison: Comparison, searched: Scored, won: bool
+    place: int, candidate: AnyCandidate, comparison: Comparison, searched: Scored, won: bool
 ) -> Row:
     evaluation = searched.get(candidate.id)
     lead, paired = comparison.lead(0, place) if won and place > 0 else (None, False)
@@ -239,7 +248,7 @@ def _row(
     )
 
 
-def label_of(candidate: CandidateRecord) -> str:
+def label_of(candidate: AnyCandidate) -> str:
     """What people call a candidate: a baseline's name, or its number in the search."""
     if candidate.origin is Origin.BASELINE and candidate.label:
         return candidate.label
@@ -247,9 +256,7 @@ def label_of(candidate: CandidateRecord) -> str:
     return f"candidate {candidate.number}{extra}"
 
 
-def _notes(
-    split: Split, winner: CandidateRecord | None, scored: Mapping[Split, Scored]
-) -> list[str]:
+def _notes(split: Split, winner: AnyCandidate | None, scored: Mapping[Split, Scored]) -> list[str]:
     if winner is None or split is Split.TEST:
         return []
     chosen = "validation" if winner.id in scored[Split.VALIDATION] else "search"

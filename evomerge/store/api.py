@@ -21,6 +21,7 @@ from evomerge.store.types import (
     AttemptRecord,
     BestRow,
     CandidateRecord,
+    Entrant,
     EvaluationRecord,
     NewCandidate,
     Progress,
@@ -116,6 +117,10 @@ class Store(Protocol):
 
     def candidates(self, search_id: str, numbers: range | None = None) -> list[CandidateRecord]:
         """By number, from 0 without gaps; those with the given numbers, which have no step."""
+        ...
+
+    def entrants(self, search_id: str) -> list[Entrant]:
+        """All candidates by number, without what makes them large."""
         ...
 
     def candidate(self, candidate_id: int) -> CandidateRecord: ...

@@ -17,6 +17,7 @@ from evomerge.store.searches import check_lease
 from evomerge.store.transactions import Transactions, reads, writes
 from evomerge.store.types import (
     CandidateRecord,
+    Entrant,
     EvaluationStatus,
     NewCandidate,
     Origin,
@@ -64,6 +65,17 @@ class Candidates(Transactions):
         """By number."""
         conditions = [Candidate.search_id == search_id, *between(Candidate.number, numbers)]
         return [candidate_record(row) for row in _select(db, *conditions)]
+
+    @reads
+    def entrants(self, db: Connection, search_id: str) -> list[Entrant]:
+        """By number."""
+        wanted = (Candidate.id, Candidate.number, Candidate.origin)
+        query = select(*wanted, Candidate.label, Candidate.recipe_id)
+        mine = query.where(Candidate.search_id == search_id).order_by(Candidate.number)
+        return [
+            Entrant(row.id, row.number, Origin(row.origin), row.label, row.recipe_id)
+            for row in db.execute(mine)
+        ]
 
     @reads
     def candidate(self, db: Connection, candidate_id: int) -> CandidateRecord:

@@ -153,8 +153,22 @@ class EvaluationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrant:
+    """What lists need of a candidate, without its recipe and genome."""
+
+    id: int
+    number: int
+    origin: Origin
+    label: str | None
+    recipe_id: str
+
+
+AnyCandidate = CandidateRecord | Entrant
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a candidate stands on one split: of a hundred thousand, records would be a gigabyte."""
+    """Where a candidate stands on one split."""
 
     candidate_id: int
     number: int

@@ -11,8 +11,9 @@ from evomerge.cli.progress import SearchProgress
 from evomerge.controller.events import Note, PhaseStarted, Scored
 from evomerge.fitness import Split
 from evomerge.recipe import Recipe
-from evomerge.store import open_store
+from evomerge.store import open_store, parts
 from evomerge.store.types import CandidateRecord, EvaluationRecord, EvaluationStatus, Origin
+from evomerge.testing.store_conformance.samples import hold, make_candidate
 
 
 def scored(number, fitness, *, replayed=False, violation=0.0, status=EvaluationStatus.SCORED):
@@ -104,4 +105,30 @@ def test_the_feed_tells_every_result_once_and_in_the_order_of_the_phases(finishe
     ]
     assert sum(isinstance(e, Scored) for e in events) == 32
     assert list(feed.poll()) == []
+    store.close()
+
+
+def test_the_feed_looks_only_at_what_was_not_final_and_forgets_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "AT_ONCE", 2)
+    store = open_store(str(tmp_path / "store.db"))
+    held = hold(store)
+    held.add(*(make_candidate(number) for number in range(5)))
+    ids = [evaluation.id for evaluation in held.evaluations()]
+    feed = EventFeed(store, store.search(held.id))
+
+    def news():
+        return [e.candidate.number for e in feed.poll() if isinstance(e, Scored)]
+
+    assert news() == []
+    for number in (0, 1, 3):
+        held.score(ids[number], 0.5)
+    assert news() == [0, 1, 3]
+    assert (feed._open, feed._seen) == (2, {ids[3]})
+    held.score(ids[2], 0.5)
+    assert news() == [2]
+    first = store.candidates(held.id)[0].id
+    (validated,) = store.request_evaluations(held.id, held.owner, [first], Split.VALIDATION)
+    held.score(validated.id, 0.5)
+    assert news() == [0]
+    assert news() == []
     store.close()

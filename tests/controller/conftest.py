@@ -2,9 +2,9 @@
 
 import pytest
 
-from evomerge.controller import ledger
+from evomerge.store import parts
 
 
 @pytest.fixture(autouse=True)
 def few_at_once(monkeypatch):
-    monkeypatch.setattr(ledger, "_AT_ONCE", 7)
+    monkeypatch.setattr(parts, "AT_ONCE", 7)

@@ -64,16 +64,16 @@ def test_the_best_so_far_is_the_best_that_answered_everything_and_keeps_its_cons
 def test_importance_hears_dropped_candidates_and_no_failed_ones():
     rows = [evaluation(n, 0.01 * n, DROPPED if n % 2 else SCORED) for n in range(60)]
     rows += [evaluation(60, None, FAILED)]
-    found = read_importance([candidate(n) for n in range(61)], rows)
+    found = read_importance([candidate(n) for n in range(61)], rows, candidate)
     assert found.candidates == 60
     assert found.features[0].label == "weight · x"
-    alone = read_importance([candidate(n) for n in range(61)], rows[:10])
+    alone = read_importance([candidate(n) for n in range(61)], rows[:10], candidate)
     assert "too few" in alone.note
 
 
 def test_of_a_long_search_a_thousand_candidates_are_looked_at():
     rows = [evaluation(n, 0.0001 * n) for n in range(3000)]
-    found = read_importance([candidate(n) for n in range(3000)], rows)
+    found = read_importance([candidate(n) for n in range(3000)], rows, candidate)
     assert found.candidates == 1000
     assert found.features[0].share.value > 0.8
 

@@ -8,7 +8,7 @@ import pytest
 from evomerge.errors import NotFoundError, StoreError
 from evomerge.fitness import Split
 from evomerge.store import Store
-from evomerge.store.types import EvaluationStatus, Origin
+from evomerge.store.types import Entrant, EvaluationStatus, Origin
 from evomerge.testing.store_conformance.samples import hold, make_candidate
 
 NASTY = (0.1, 1 / 3, 5e-324, sys.float_info.max, -0.0, 0.1 + 0.2, 1e-17, 1.0)
@@ -22,6 +22,7 @@ class CandidateTests:
         asked = make_candidate(0, genome=NASTY, generation=3, label="x")
         (record,) = held.add(asked)
         (found,) = store.candidates(held.id)
+        assert store.entrants(held.id) == [Entrant(found.id, 0, found.origin, "x", found.recipe_id)]
         assert found == record == store.candidate(record.id)
         assert (found.recipe, found.recipe_id) == (asked.recipe, asked.recipe.recipe_id)
         assert (found.generation, found.label, found.origin) == (3, "x", Origin.SEARCH)
