@@ -30,6 +30,8 @@ _WORKER = "EVOMERGE_ENGINE_OF"
 """The process id of the worker whose engine starts; set while it does."""
 _SOCKETS = "VLLM_RPC_BASE_PATH"
 _FOLDER = "evomerge-engine-"
+_LONGEST_FOLDER = 70
+"""Of a socket's path the system bears 107 characters, and vLLM's names have 36."""
 _SHARED_MEMORY = Path("/dev/shm")
 _LOOK_SECONDS = 0.5
 
@@ -39,7 +41,9 @@ def starting() -> Iterator[None]:
     """The engine of several ranks that is started meanwhile ends with this process, and leaves nothing."""
     folder = _folder()
     os.environ[_WORKER] = str(os.getpid())
-    os.environ[_SOCKETS] = str(folder)  # and it stays: vLLM reads it once in a process's life
+    fits = len(str(folder)) <= _LONGEST_FOLDER
+    # It stays set: vLLM reads it once in a process's life.
+    os.environ[_SOCKETS] = str(folder if fits else folder.parent)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield

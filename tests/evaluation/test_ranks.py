@@ -118,8 +118,9 @@ def share(memory):
         (memory / f"meeting-tp:0-[0-1]-cpushm_{rank}").touch()
 
 
-def test_what_an_engine_shared_by_name_goes_with_it(places):
+def test_what_an_engine_shared_by_name_goes_with_it(places, monkeypatch):
     temporary, memory = places
+    monkeypatch.setattr(module, "_LONGEST_FOLDER", 1000)
     with starting():
         share(memory)
         assert os.environ["VLLM_RPC_BASE_PATH"] == tempfile.gettempdir()
@@ -128,6 +129,13 @@ def test_what_an_engine_shared_by_name_goes_with_it(places):
     Ranks([]).end()
     assert [name.name for name in memory.iterdir()] == ["somebody else's"]
     assert list(next(temporary.iterdir()).iterdir()) == []
+
+
+def test_sockets_stay_outside_a_folder_whose_name_is_too_long_for_them(places, monkeypatch):
+    temporary, _ = places
+    monkeypatch.setattr(module, "_LONGEST_FOLDER", len(str(temporary)) + 5)
+    with starting():
+        assert os.environ["VLLM_RPC_BASE_PATH"] == str(temporary)
 
 
 def test_an_engine_that_does_not_start_leaves_nothing(places):
