@@ -105,13 +105,13 @@ class _Found:
             self._candidates = sorted(everyone.values(), key=lambda c: c.number)
             self.scored = _by_split(evaluation for _, evaluation in chosen)
         self.winner = find_winner(self._candidates, self.scored)
-        baselines = [store.candidate(c.id) for c in self.rivals(Split.SEARCH)]
+        baselines = [self._whole(candidate) for candidate in self.rivals(Split.SEARCH)]
         self._references = read_references(search, baselines, self.scored[Split.SEARCH])
 
     @property
     def recipe(self) -> Recipe | None:
         """The winner's."""
-        return self._store.candidate(self.winner.id).recipe if self.winner else None
+        return self._whole(self.winner).recipe if self.winner else None
 
     @property
     def table_split(self) -> Split:
@@ -166,6 +166,11 @@ class _Found:
         return make_front(
             split, self._objective, self._references, comparison, members, others, beaten
         )
+
+    def _whole(self, candidate: AnyCandidate) -> CandidateRecord:
+        if isinstance(candidate, CandidateRecord):
+            return candidate
+        return self._store.candidate(candidate.id)
 
     def _tried(self, split: Split) -> list[AnyCandidate]:
         """The search's candidates scored on a split, each recipe once."""
