@@ -13,7 +13,6 @@ import atexit
 import fcntl
 import functools
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -40,6 +39,7 @@ _LOOK_SECONDS = 0.5
 def starting() -> Iterator[None]:
     """The engine of several ranks that is started meanwhile ends with this process, and leaves nothing."""
     folder = _folder()
+    _empty(folder)  # of an engine that died before it could be closed
     os.environ[_WORKER] = str(os.getpid())
     fits = len(str(folder)) <= _LONGEST_FOLDER
     # It stays set: vLLM reads it once in a process's life.
@@ -73,8 +73,7 @@ def remove_left_behind() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         with suppress(OSError):  # another's lock, or another was faster
             lock = _locked(folder)
-            _empty(folder)
-            folder.rmdir()
+            _remove(folder)
             os.close(lock)
 
 
@@ -85,7 +84,7 @@ def _folder() -> Path:
     made = Path(tempfile.mkdtemp(prefix=f"new-{_FOLDER}"))
     _locked(made)
     folder = made.rename(made.with_name(made.name.removeprefix("new-")))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(_remove, folder)
     return folder
 
 
@@ -98,6 +97,11 @@ def _locked(folder: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _remove(folder: Path) -> None:
+    _empty(folder)
+    folder.rmdir()
 
 
 def _empty(folder: Path) -> None:

@@ -147,6 +147,25 @@ def test_an_engine_that_does_not_start_leaves_nothing(places):
     assert list(next(temporary.iterdir()).iterdir()) == []
 
 
+_LEAVING = """
+import tempfile
+from pathlib import Path
+from evomerge.evaluation import ranks
+ranks._SHARED_MEMORY = Path({memory!r})
+with ranks.starting():
+    (Path(tempfile.gettempdir()) / "meeting").touch()
+(ranks._SHARED_MEMORY / "meeting-tp:0-[0-1]-cpushm_0").touch()
+"""
+
+
+def test_a_worker_that_ends_without_closing_its_engine_leaves_nothing(places):
+    temporary, memory = places
+    code = _LEAVING.format(memory=str(memory))
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(memory.iterdir()) == list(temporary.iterdir()) == []
+
+
 _KILLED = """
 import tempfile, time
 from evomerge.evaluation.ranks import starting
