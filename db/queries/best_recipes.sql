@@ -2,6 +2,7 @@
 -- Parameters: search (id; NULL: all), base (base model; NULL: any), split (NULL: search),
 --   limit (NULL: 10).
 -- Feasible candidates come before those that miss a constraint; each recipe of a search once.
+-- (`+ 0`: along the index of recipes, where the one of numbers is long.)
 SELECT
     e.search_id,
     c.number,
@@ -24,7 +25,7 @@ WHERE e.fitness IS NOT NULL
       FROM candidates earlier
       WHERE earlier.search_id = c.search_id
         AND earlier.recipe_id = c.recipe_id
-        AND earlier.number < c.number
+        AND earlier.number + 0 < c.number
   )
 ORDER BY e.violation, e.fitness DESC, e.created_at, e.id
 LIMIT COALESCE(CAST(:limit AS INTEGER), 10)

@@ -43,8 +43,10 @@ class Questions(Transactions):
             conditions.append(Search.id == find_search(db, search_id))
         if base_model is not None:
             conditions.append(Search.base_model == base_model)
-        query = _by_fitness() if task is None else _by_task(db, task)
-        rows = db.execute(query.where(*conditions).limit(limit)).all()
+        ranked = _by_fitness() if task is None else _by_task(db, task)
+        ids = list(db.scalars(ranked.where(*conditions).limit(limit)))
+        found = {row.id: row for row in db.execute(_details().where(Evaluation.id.in_(ids)))}
+        rows = [found[key] for key in ids]
         if not rows:
             _check_known(db, "base model", Search.base_model, base_model)
             _check_known(db, "task", Score.task, task)
@@ -102,17 +104,30 @@ def load_query(name: str) -> tuple[QueryInfo, str]:
     return QueryInfo(name, comment[0] if comment else name, parameters), body
 
 
-def _rows() -> Select[*tuple[Any, ...]]:
-    """Evaluations that have a fitness, without a recipe's second candidate in the same search."""
+def _ids() -> Select[int]:
+    """Evaluations that have a fitness, without a recipe's second candidate in the same search.
+
+    Recipes and labels are read afterwards: where thousands share a fitness, all of them are sorted.
+    """
     first, own = aliased(Candidate), Candidate
     repeated = exists().where(
         first.search_id == own.search_id,
         first.recipe_id == own.recipe_id,
-        first.number < own.number,
+        first.number + 0 < own.number,  # along the index of recipes: the one of numbers is long
     )
     return (
+        select(Evaluation.id)
+        .join(own, own.id == Evaluation.candidate_id)
+        .join(Search, Search.id == Evaluation.search_id)
+        .where(Evaluation.fitness.is_not(None), ~repeated)
+    )
+
+
+def _details() -> Select[*tuple[Any, ...]]:
+    own = Candidate
+    return (
         select(
-            *(Search.id.label("search_id"), Search.name.label("search_name")),
+            *(Evaluation.id, Search.id.label("search_id"), Search.name.label("search_name")),
             *(own.id.label("candidate_id"), own.number, own.origin, own.label, own.recipe),
             *(Evaluation.split, Evaluation.fitness, Evaluation.fitness_stderr),
             *(Evaluation.violation, Root.id.label("root")),
@@ -121,24 +136,25 @@ def _rows() -> Select[*tuple[Any, ...]]:
         .join(own, own.id == Evaluation.candidate_id)
         .join(Search, Search.id == Evaluation.search_id)
         .join(Root, Root.id == func.coalesce(Evaluation.copied_from, Evaluation.id))
-        .where(Evaluation.fitness.is_not(None), ~repeated)
     )
 
 
-def _by_fitness() -> Select[*tuple[Any, ...]]:
-    return _rows().order_by(
+def _by_fitness() -> Select[int]:
+    return _ids().order_by(
         Evaluation.violation, Evaluation.fitness.desc(), Evaluation.created_at, Evaluation.id
     )
 
 
-def _by_task(db: Connection, task: str) -> Select[*tuple[Any, ...]]:
+def _by_task(db: Connection, task: str) -> Select[int]:
     """By a task's headline score, in the direction that each search's objective gives it."""
     downwards = _searches_that_minimise(db, task)
     better = case((Search.id.in_(downwards), -Score.value), else_=Score.value)
     return (
-        _rows()
+        _ids()
+        .join(Root, Root.id == func.coalesce(Evaluation.copied_from, Evaluation.id))
         .join(Score, Score.evaluation_id == Root.id)
-        .where(Score.task == task, Score.headline.is_(True), Score.value.is_not(None))
+        # Each evaluation's own scores: those of the task have an index too, and are everybody's.
+        .where(Score.task == task, func.coalesce(Score.headline, False), Score.value.is_not(None))
         .order_by(better.desc(), Evaluation.created_at, Evaluation.id)
     )
 
