@@ -26,7 +26,11 @@ import psutil
 from evomerge.errors import EngineError
 
 _WORKER = "EVOMERGE_ENGINE_OF"
-"""The process id of the worker whose engine starts; set while it does."""
+"""The process id of the worker whose engine starts; set while it does, as the next one is."""
+_NAMES = "EVOMERGE_ENGINE_NAMES"
+"""The folder for its names."""
+_IDENTITY = "VLLM_DIST_IDENT"
+"""In a rank on a CPU: what the names of its shared memory begin with."""
 _SOCKETS = "VLLM_RPC_BASE_PATH"
 _FOLDER = "evomerge-engine-"
 _LONGEST_FOLDER = 70
@@ -40,7 +44,7 @@ def starting() -> Iterator[None]:
     """The engine of several ranks that is started meanwhile ends with this process, and leaves nothing."""
     folder = _folder()
     _empty(folder)  # of an engine that died before it could be closed
-    os.environ[_WORKER] = str(os.getpid())
+    os.environ[_WORKER], os.environ[_NAMES] = str(os.getpid()), str(folder)
     fits = len(str(folder)) <= _LONGEST_FOLDER
     # It stays set: vLLM reads it once in a process's life.
     os.environ[_SOCKETS] = str(folder if fits else folder.parent)
@@ -52,17 +56,24 @@ def starting() -> Iterator[None]:
         raise
     finally:
         tempfile.tempdir = before
-        del os.environ[_WORKER]
+        del os.environ[_WORKER], os.environ[_NAMES]
 
 
 def end_with_parent() -> None:
     """Watch this process's parent, where both belong to an engine of ours; elsewhere nothing happens."""
     if os.environ.get(_WORKER, str(os.getpid())) != str(os.getpid()):
-        threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+        arguments = os.getppid(), Path(os.environ[_NAMES])
+        threading.Thread(target=_watch, args=arguments, daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, folder: Path) -> None:
+    noted = False
     while os.getppid() == parent:
+        if not noted and (identity := os.environ.get(_IDENTITY)):
+            # vLLM's own file of that name goes seconds before the shared memory does.
+            with suppress(OSError):
+                (folder / f"{identity}.rank").touch()
+            noted = True
         time.sleep(_LOOK_SECONDS)
     remove_left_behind()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -100,14 +111,15 @@ def _locked(folder: Path) -> int:
 
 
 def _remove(folder: Path) -> None:
-    _empty(folder)
-    folder.rmdir()
+    with suppress(OSError):
+        _empty(folder)
+        folder.rmdir()
 
 
 def _empty(folder: Path) -> None:
     """Shared memory is called after the file by which an engine's ranks found each other."""
     for name in folder.iterdir():
-        for shared in _SHARED_MEMORY.glob(f"{name.name}-*"):
+        for shared in _SHARED_MEMORY.glob(f"{name.stem}-*"):
             shared.unlink(missing_ok=True)
         name.unlink(missing_ok=True)
 

@@ -34,12 +34,14 @@ time.sleep(60)
 
 
 @pytest.fixture
-def worker(monkeypatch):
+def worker(monkeypatch, tmp_path):
     """A process with one child, which watches it where `of`, a process id, says that it is a rank."""
 
     def start(of: str | None) -> tuple[subprocess.Popen[str], psutil.Process]:
         if of is not None:
             monkeypatch.setenv("EVOMERGE_ENGINE_OF", of)
+            monkeypatch.setenv("EVOMERGE_ENGINE_NAMES", str(tmp_path))
+            monkeypatch.setenv("VLLM_DIST_IDENT", "meeting")
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER], stdout=subprocess.PIPE, text=True
         )
@@ -61,6 +63,14 @@ def test_a_rank_whose_worker_is_killed_ends(worker):
     process, rank = worker("1")
     process.kill()
     rank.wait(30)
+
+
+def test_a_rank_leaves_the_name_of_its_shared_memory_where_the_worker_finds_it(worker, tmp_path):
+    worker("1")
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "meeting.rank").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_process_of_nobodys_engine_outlives_its_parent(worker):
@@ -114,6 +124,8 @@ def share(memory):
     """What an engine of two shares by name while it starts."""
     for name in ("meeting", "socket"):
         (Path(tempfile.gettempdir()) / name).touch()
+    (Path(tempfile.gettempdir()) / "other.rank").touch()
+    (memory / "other-tp:0-[0-1]-cpushm_0").touch()
     for rank in range(2):
         (memory / f"meeting-tp:0-[0-1]-cpushm_{rank}").touch()
 
