@@ -10,7 +10,6 @@ the names are made in a folder whose lock says whether the worker lives.
 """
 
 import atexit
-import fcntl
 import functools
 import os
 import signal
@@ -101,6 +100,8 @@ def _folder() -> Path:
 
 def _locked(folder: Path) -> int:
     """The lock on a folder; OSError where somebody has it."""
+    import fcntl  # Windows has none, and no engine of several ranks
+
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
