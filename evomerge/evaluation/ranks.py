@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from evomerge.errors import EngineError
+from evomerge.platforms import lock
 
 _WORKER = "EVOMERGE_ENGINE_OF"
 """The process id of the worker whose engine starts; set while it does, as the next one is."""
@@ -82,9 +83,9 @@ def remove_left_behind() -> None:
     """Remove what engines shared by name whose workers did not live to do it."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         with suppress(OSError):  # another's lock, or another was faster
-            lock = _locked(folder)
+            file = _locked(folder)
             _remove(folder)
-            os.close(lock)
+            os.close(file)
 
 
 @functools.cache
@@ -100,15 +101,11 @@ def _folder() -> Path:
 
 def _locked(folder: Path) -> int:
     """The lock on a folder; OSError where somebody has it."""
-    import fcntl  # Windows has none, and no engine of several ranks
-
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
+    file = os.open(folder, os.O_RDONLY)
+    if not lock(file, wait=False):
+        os.close(file)
+        raise BlockingIOError(folder)
+    return file
 
 
 def _remove(folder: Path) -> None:

@@ -22,7 +22,7 @@ from evomerge.worker import Worker
 from tests.queue.conftest import wait_until
 from tests.support import history
 
-SLOW = {"engine": EngineSpec(name="fake", fake_seconds=0.25)}
+SLOW = {"engine": EngineSpec(name="fake", fake_seconds=0.15)}
 FINISHED, RUNNING = SearchStatus.FINISHED, SearchStatus.RUNNING
 
 
